@@ -1,0 +1,40 @@
+"""ring3: a kernel you can import.  It lives in a Python process and runs real, unmodified programs.
+
+    >>> import ring3
+    >>> ring3.run(["/bin/sh", "-c", "echo $((6*7))"], capture_output=True).stdout
+    b'42\\n'
+
+`run` is `subprocess.run` with a kernel in between: the program sees the host's files, and nothing it writes reaches them.
+`Kernel` keeps one kernel, its files and its processes for many runs:
+
+    >>> with ring3.Kernel() as kernel:
+    ...     kernel.run(["/bin/sh", "-c", "echo kept > /tmp/note"]).returncode
+    ...     kernel.run(["/bin/cat", "/tmp/note"], capture_output=True).stdout
+    0
+    b'kept\\n'
+
+`Process` is what `Kernel.spawn` gives back, shaped like `subprocess.Popen`.  `MachineUnavailable` is raised where this host does not
+let guests run, and says what to allow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ring3.kernel import DEVNULL, PIPE, STDOUT, Kernel, run
+from ring3.process import Process
+
+if TYPE_CHECKING:
+    from ring3.machine.base import MachineUnavailable
+
+__version__ = "0.1.0"
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "MachineUnavailable", "Process", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """The rarely needed names, imported when asked for (PEP 562): `import ring3` stays quick."""
+    if name == "MachineUnavailable":
+        from ring3.machine.base import MachineUnavailable
+
+        return MachineUnavailable
+    raise AttributeError(f"module 'ring3' has no attribute {name!r}")

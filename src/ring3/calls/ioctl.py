@@ -1,0 +1,63 @@
+"""ioctl: what every file understands, terminals' job control, and the rest handed to the file.
+
+Source: ioctl(2), ioctl_tty(2), fs/ioctl.c.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ring3.abi.flags import FileType, OpenFlags
+from ring3.calls.descriptor import install
+from ring3.calls.fcntl import set_cloexec
+from ring3.calls.place import opened
+from ring3.calls.sysarg import Fd, Word
+from ring3.calls.sysarg_files import IoctlRequest
+from ring3.calls.syscall import syscall
+from ring3.calls.terminal import check_foreground
+from ring3.errors import EOPNOTSUPP
+from ring3.proc.proc import Thread
+from ring3.vfs.file import File
+from ring3.vfs.pty import PtyMaster
+from ring3.vfs.tty import FIONREAD, GUARDED, TIOCGPTPEER, get_int, put_int
+
+FIGETBSZ, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE, FICLONE = 2, 0x5421, 0x5450, 0x5451, 0x5452, 0x5460, 0x40049409
+_PLAIN: Final = (FileType.REG, FileType.DIR, FileType.LNK)
+
+
+@syscall(pledge="stdio tty")
+def sys_ioctl(t: Thread, fd: Fd, request: IoctlRequest, arg: Word) -> int:
+    """Ask or tell a file something.  ENOTTY for what it does not understand, EFAULT."""
+    file = opened(t, fd)
+    memory = t.proc.vm
+    if request in (FIOCLEX, FIONCLEX):
+        set_cloexec(t, fd, on=request == FIOCLEX)
+        return 0
+    if request in (FIONBIO, FIOASYNC):
+        flag = OpenFlags.NONBLOCK if request == FIONBIO else OpenFlags.ASYNC
+        file.flags = file.flags | flag if get_int(memory, arg) else file.flags & ~flag
+        return 0
+    if request in GUARDED:
+        check_foreground(t, file, write=True, forced=True)
+    if request == TIOCGPTPEER and isinstance(file, PtyMaster):
+        flags = OpenFlags(arg & 0xFFFF_FFFF)
+        return install(t, file.open_peer(flags), cloexec=bool(flags & OpenFlags.CLOEXEC))
+    if file.vnode is not None and file.vnode.type in _PLAIN:
+        answer = _of_plain_file(file, request)
+        if answer is not None:
+            put_int(memory, arg, answer)
+            return 0
+    return file.ioctl(request, arg, memory)
+
+
+def _of_plain_file(file: File, request: int) -> int | None:
+    """What every file with contents tells.  Raises EOPNOTSUPP for cloning."""
+    assert file.vnode is not None
+    if request == FIONREAD and file.vnode.type == FileType.REG:
+        left = file.getattr().size - file.offset
+        return (left & 0x7FFF_FFFF) - (left & 0x8000_0000)
+    if request == FIGETBSZ:
+        return file.getattr().blksize
+    if request == FICLONE:
+        raise EOPNOTSUPP
+    return None

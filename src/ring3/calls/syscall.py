@@ -1,0 +1,163 @@
+"""A system call, declared once: a typed function becomes dispatch, printing, promises and documentation.
+
+    @syscall(pledge="stdio")
+    def sys_getppid(t: Thread) -> int:
+        \"\"\"The parent's process id.\"\"\"
+
+A call that may sleep is an `async def`.  `Syscall` is what the decorator makes; `bind` ties it to one instruction set.  Annotations
+are looked at when a call is first made, not at import: a table of 300 rows costs nothing until used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_type_hints
+
+from ring3.calls.sysarg import Decoder, Kind
+from ring3.errors import ENOSYS
+from ring3.proc.proc import Thread
+from ring3.protocols import Abi
+
+JUST_RETURN: Final = 1 << 70       # a result that is none: the call set the registers itself (execve, sigreturn)
+
+
+class Syscall:
+    """One declaration.  `run` is the function itself: call it directly in unit tests."""
+
+    __slots__ = ("_kinds", "doc", "name", "promises", "run")
+
+    def __init__(self, run: Callable[..., Any], promises: frozenset[str]) -> None:
+        self.run = run
+        self.name = run.__name__.removeprefix("sys_")
+        self.doc = (run.__doc__ or "").strip()
+        self.promises = promises
+        self._kinds: dict[str, Kind] | None = None
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Argument name to its `Kind`, in order.  Raises TypeError for a parameter without one."""
+        if self._kinds is None:
+            hints = get_type_hints(self.run, include_extras=True)
+            hints.pop("return", None)
+            names = list(hints)[1:]              # the first parameter is the thread
+            kinds = {}
+            for name in names:
+                found = [m for m in getattr(hints[name], "__metadata__", ()) if isinstance(m, Kind)]
+                if len(found) != 1:
+                    raise TypeError(f"{self.run.__name__}: parameter {name} has no Kind")
+                kinds[name] = found[0]
+            self._kinds = kinds
+        return self._kinds
+
+    def bind(self, abi: Abi, name: str | None = None) -> Bound:
+        """The row of one table."""
+        return Bound(self, abi, name or self.name)
+
+    def __repr__(self) -> str:
+        return f"<Syscall {self.name}>"
+
+
+def syscall(*, pledge: str) -> Callable[[Callable[..., Any]], Syscall]:
+    """Declare a system call; `pledge` names the promises any of which allows it ("" none is needed)."""
+
+    def declare(run: Callable[..., Any]) -> Syscall:
+        return Syscall(run, frozenset(pledge.split()))
+
+    return declare
+
+
+class Bound:
+    """A call as one instruction set makes it.  `invoke(t, regs)` decodes and runs; compiled at the first call."""
+
+    __slots__ = ("_decoders", "abi", "call", "invoke", "name")
+
+    def __init__(self, call: Syscall, abi: Abi, name: str) -> None:
+        self.call = call
+        self.abi = abi
+        self.name = name
+        self._decoders: list[tuple[Decoder, int, int]] | None = None
+        self.invoke: Callable[[Thread, memoryview], Any] = self._first
+
+    def _first(self, t: Thread, regs: memoryview) -> Any:
+        self.invoke = self._compile()
+        return self.invoke(t, regs)
+
+    @property
+    def decoders(self) -> list[tuple[Decoder, int, int]]:
+        """(decoder, register, register of the upper half or -1) of each argument."""
+        if self._decoders is None:
+            registers = iter(self.abi.argument_registers)
+            split = self.abi.word_size == 4
+            self._decoders = [
+                (kind.compile(self.abi), next(registers), next(registers) if kind.wide and split else -1)
+                for kind in self.call.kinds.values()
+            ]
+        return self._decoders
+
+    def _compile(self) -> Callable[[Thread, memoryview], Any]:
+        run = self.call.run
+        decoders = self.decoders
+        if self.abi.word_size == 8:
+            d = [decoder for decoder, _, _ in decoders]
+            r = [register for _, register, _ in decoders]
+            match len(d):
+                case 0:
+                    return lambda t, _regs: run(t)
+                case 1:
+                    d0, r0 = d[0], r[0]
+                    return lambda t, regs: run(t, d0(t, regs[r0]))
+                case 2:
+                    (d0, d1), (r0, r1) = d, r
+                    return lambda t, regs: run(t, d0(t, regs[r0]), d1(t, regs[r1]))
+                case 3:
+                    (d0, d1, d2), (r0, r1, r2) = d, r
+                    return lambda t, regs: run(t, d0(t, regs[r0]), d1(t, regs[r1]), d2(t, regs[r2]))
+        return lambda t, regs: run(t, *self.decode(t, regs))
+
+    def decode(self, t: Thread, regs: memoryview) -> tuple[Any, ...]:
+        """The arguments.  Raises EFAULT, ENAMETOOLONG."""
+        if self.abi.word_size == 8:
+            return tuple([decoder(t, regs[register]) for decoder, register, _ in self.decoders])
+        mask = 0xFFFFFFFF
+        return tuple([
+            decoder(t, regs[low] & mask | ((regs[high] & mask) << 32 if high >= 0 else 0)) for decoder, low, high in self.decoders
+        ])
+
+    def show(self, t: Thread, args: tuple[Any, ...], result: int | None = None) -> str:
+        """`name(arg, arg)` as strace prints it; with `result`, what the call filled in is shown too."""
+        shown = []
+        for kind, value, behind in zip(self.call.kinds.values(), args, (*args, None)[1:], strict=True):
+            text = kind.show_result_beside(t, value, behind, result) if result is not None else None
+            shown.append(kind.show_beside(t, value, behind) if text is None else text)
+        return f"{self.name}({', '.join(shown)})"
+
+    def __repr__(self) -> str:
+        return f"<Bound {self.name}>"
+
+
+def bind_table(numbers: Mapping[int, str], calls: Mapping[str, Syscall], abi: Abi) -> dict[int, Bound]:
+    """The table of one instruction set: every number whose name has a call."""
+    return {number: calls[name].bind(abi, name) for number, name in numbers.items() if name in calls}
+
+
+def collect(*modules: object) -> dict[str, Syscall]:
+    """All calls that the modules declare, by name.  Raises TypeError when two declare the same.
+
+    A module's `ALIASES` gives more names to calls: two names of one behaviour are two rows.
+    """
+    calls: dict[str, Syscall] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Syscall):
+                if calls.setdefault(value.name, value) is not value:
+                    raise TypeError(f"{value.name} is declared twice")
+    for module in modules:
+        calls.update(getattr(module, "ALIASES", {}))
+    return calls
+
+
+def _nosys(_t: Thread) -> int:
+    raise ENOSYS
+
+
+NOSYS: Final = Syscall(_nosys, frozenset())

@@ -1,0 +1,346 @@
+"""Moving bytes between files and guest memory: what all calls of the read and write families share.
+
+`GuestBuffers` is where the bytes are in the guest (Linux: iov_iter).  `receive` and `send` do the work at once when the file
+does not make them wait, and give back a coroutine when it does; the trap takes both.  Counts are cut to MAX_RW_COUNT and served in pieces,
+so that no guest makes the kernel allocate what it asks for.
+
+What becomes of an interruption: bytes that went over already are the result; else it propagates, and the trap restarts the call.
+Source: read(2), write(2), fs/read_write.c, mm/filemap.c (generic_write_checks), fs/pipe.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from ring3.abi.filerecords import IoVec
+from ring3.abi.flags import OpenFlags, Prot
+from ring3.abi.signals import Signal
+from ring3.calls.terminal import check_foreground
+from ring3.errors import EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EPIPE, Errno
+from ring3.proc import signals
+from ring3.proc.proc import RLIM_INFINITY, Rlimit, Thread
+from ring3.vfs.eventfd import AnonFile
+from ring3.vfs.file import File, RegularFile
+from ring3.vfs.pty import PtySlave
+from ring3.vfs.socket import UnixSocket
+from ring3.vm.vmspace import VMSpace
+from ring3.waiting import Interrupted, sleep_on
+
+Answer = int | Coroutine[Any, Any, int]
+R = TypeVar("R")
+
+MAX_RW_COUNT = 0x7FFF_F000         # include/linux/fs.h
+PIECE = 1 << 20                    # bytes in the kernel's hands at once
+IOV_MAX = 1024
+SO_RCVTIMEO, SO_SNDTIMEO = 20, 21  # where a socket's options keep its timeouts, ns
+_ADDRESSES = 1 << 47
+_FSIZE = int(Rlimit.FSIZE)
+
+
+class GuestBuffers:
+    """Ranges of guest memory, in order, seen as one stretch of `total` bytes."""
+
+    __slots__ = ("ranges", "total", "vm")
+
+    def __init__(self, vm: VMSpace, ranges: Sequence[tuple[int, int]]) -> None:
+        """Cut to MAX_RW_COUNT.  Raises EINVAL for lengths beyond a signed word, EFAULT for what no address can be."""
+        self.vm = vm
+        total = 0
+        kept: list[tuple[int, int]] = []
+        for base, length in ranges:
+            if length >> 63:
+                raise EINVAL
+            if base + length > _ADDRESSES:
+                raise EFAULT
+            length = min(length, MAX_RW_COUNT - total)
+            if length:
+                kept.append((base, length))
+                total += length
+        self.ranges = kept
+        self.total = total
+
+    def parts(self, skip: int, nbytes: int) -> list[tuple[int, int]]:
+        """The ranges that hold bytes `skip` to `skip + nbytes`."""
+        if len(self.ranges) == 1:
+            base, length = self.ranges[0]
+            return [(base + skip, min(nbytes, length - skip))]
+        found = []
+        for base, length in self.ranges:
+            if skip >= length:
+                skip -= length
+                continue
+            take = min(length - skip, nbytes)
+            if take <= 0:
+                break
+            found.append((base + skip, take))
+            nbytes -= take
+            skip = 0
+        return found
+
+    def gather(self, skip: int, nbytes: int) -> bytes:
+        """Up to `nbytes` from byte `skip` on; short before memory that cannot be read.  Raises EFAULT when that is all."""
+        pieces = []
+        for base, length in self.parts(skip, nbytes):
+            try:
+                pieces.append(self.vm.copyin(base, length))
+            except EFAULT:
+                good = accessible(self.vm, base, length, Prot.READ | Prot.WRITE | Prot.EXEC)
+                if not good and not pieces:
+                    raise
+                pieces.append(self.vm.copyin(base, good))
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def scatter(self, skip: int, data: bytes) -> int:
+        """Write `data` from byte `skip` on; how much went.  Raises EFAULT when nothing did."""
+        done = 0
+        for base, length in self.parts(skip, len(data)):
+            piece = data if length == len(data) else data[done : done + length]
+            try:
+                self.vm.copyout(base, piece)
+            except EFAULT:
+                good = accessible(self.vm, base, length, Prot.WRITE)
+                if good:
+                    self.vm.copyout(base, piece[:good])
+                    done += good
+                if not done:
+                    raise
+                break
+            done += length
+        return done
+
+    def room(self, nbytes: int) -> int:
+        """How many of the first `nbytes` can be written.  Raises EFAULT when none can."""
+        found = 0
+        for base, length in self.parts(0, nbytes):
+            good = accessible(self.vm, base, length, Prot.WRITE)
+            found += good
+            if good < length:
+                break
+        if nbytes and not found:
+            raise EFAULT
+        return found
+
+
+def accessible(vm: VMSpace, addr: int, nbytes: int, need: int) -> int:
+    """How many bytes from `addr` on are mapped with one of the protections `need`."""
+    here, end = addr, min(addr + nbytes, vm.user_top)
+    while here < end:
+        region = vm.find(here)
+        if region is None and vm.fault(here):
+            region = vm.find(here)
+        if region is None or not region.prot & need:
+            break
+        here = region.end
+    return max(min(here, end) - addr, 0)
+
+
+def read_iovecs(t: Thread, addr: int, count: int) -> list[tuple[int, int]]:
+    """A guest's iovec array.  Raises EINVAL for more than 1024, EFAULT."""
+    if not 0 <= count <= IOV_MAX:
+        raise EINVAL
+    layout = t.system.call_abi(t).layouts[IoVec]
+    vectors = list(layout.array(t.proc.vm.copyin(addr, count * layout.size)))
+    if layout.size == 8 and any(length >> 31 for _, length in vectors):       # a negative ssize_t
+        raise EINVAL
+    return vectors
+
+
+async def retry(file: File, attempt: Callable[[], R], *, deadline_ns: int | None = None) -> R:
+    """Make an attempt until it does not raise EAGAIN, sleeping on the file's queue in between.  EAGAIN when the deadline passes.
+
+    The description stays open meanwhile, whatever other threads close.
+    """
+    file.acquire()
+    try:
+        while True:
+            try:
+                return attempt()
+            except EAGAIN:
+                queue = file.queue
+                if queue is None:
+                    raise
+            if not await sleep_on(queue, deadline_ns=deadline_ns):
+                raise EAGAIN
+    finally:
+        file.release()
+
+
+# --- reading
+def receive(t: Thread, file: File, buffers: GuestBuffers, take: Callable[[int, int], bytes], *, wait: bool) -> Answer:
+    """Read into guest memory; `take(done, nbytes)` reads from the file.  `wait`: sleep rather than EAGAIN."""
+    if file.queue is None:
+        return _receive_plain(file, buffers, take)
+    check_foreground(t, file, write=False)
+    nbytes = buffers.room(min(buffers.total, PIECE))
+    try:
+        return buffers.scatter(0, take(0, nbytes)) if nbytes else len(take(0, 0))
+    except EAGAIN:
+        if not wait:
+            raise
+    return _receive_later(t, file, buffers, take, nbytes)
+
+
+async def _receive_later(t: Thread, file: File, buffers: GuestBuffers, take: Callable[[int, int], bytes], nbytes: int) -> int:
+    if isinstance(file, PtySlave):
+        data = await _receive_typed(t, file, nbytes)
+    elif (deadline_ns := socket_deadline(t, file, SO_RCVTIMEO)) is None:
+        data = await retry(file, lambda: take(0, nbytes))
+    else:
+        data = await unrestarted(retry(file, lambda: take(0, nbytes), deadline_ns=deadline_ns))
+    return buffers.scatter(0, data) if data else 0
+
+
+async def _receive_typed(t: Thread, file: PtySlave, nbytes: int) -> bytes:
+    """From a terminal, whose settings may limit how long a read takes."""
+    file.acquire()
+    try:
+        while True:
+            try:
+                return file.read(nbytes)
+            except EAGAIN:
+                pause_ns = file.read_timeout_ns()
+            if not await sleep_on(file.queue, deadline_ns=None if pause_ns is None else t.system.now_ns() + pause_ns):
+                return file.read_expired(nbytes)
+    finally:
+        file.release()
+
+
+def socket_deadline(t: Thread, file: File, option: int) -> int | None:
+    """When a socket call gives up waiting; None for never."""
+    if not isinstance(file, UnixSocket):
+        return None
+    timeout_ns = file.options.get(option, 0)
+    return t.system.now_ns() + timeout_ns if timeout_ns else None
+
+
+async def unrestarted(waiting: Coroutine[Any, Any, R]) -> R:
+    """EINTR when it is interrupted, whatever SA_RESTART says: what a timeout on a socket makes of it (signal(7))."""
+    try:
+        return await waiting
+    except Interrupted:
+        raise EINTR from None
+
+
+def _receive_plain(file: File, buffers: GuestBuffers, take: Callable[[int, int], bytes]) -> int:
+    """From a file that never waits, up to its end."""
+    done, total = 0, buffers.total
+    while True:
+        before = file.offset
+        want = min(PIECE, total - done)
+        try:
+            data = take(done, want)
+        except Errno:
+            if done:
+                return done
+            raise
+        if not data:
+            return done
+        try:
+            went = buffers.scatter(done, data)
+        except EFAULT:
+            went = 0
+        if went < len(data):
+            if file.offset != before:
+                file.offset = before + went
+            if not done and not went:
+                raise EFAULT
+            return done + went
+        done += went
+        if went < want or done == total:
+            return done
+
+
+# --- writing
+def send(
+    t: Thread, file: File, buffers: GuestBuffers, put: Callable[[int, bytes], int], *, wait: bool, position: int | None = None
+) -> Answer:
+    """Write from guest memory; `put(done, data)` writes to the file.  `position` is where, None for the file's own offset.
+
+    Raises EPIPE with SIGPIPE, EFBIG with SIGXFSZ.
+    """
+    done, total = 0, buffers.total
+    if isinstance(file, RegularFile):
+        limit = _below_size_limit(t, file, total, position)
+    else:
+        limit = total
+        check_foreground(t, file, write=True)
+    while True:
+        try:
+            data = buffers.gather(done, min(PIECE, limit - done)) if limit else b""
+            went = put(done, data)
+        except EAGAIN:
+            if done:
+                break
+            if not wait:
+                raise
+            return _send_later(t, file, buffers, put, 0)
+        except EPIPE:
+            break_pipe(t, file, done)
+            if done:
+                return done
+            raise
+        except Errno:
+            if done:
+                return done
+            raise
+        done += went
+        if done == limit or not went or isinstance(file, AnonFile):
+            return done
+        if file.queue is None:
+            if went < len(data):
+                return done
+        elif not wait and went < len(data):
+            return done
+    return _send_later(t, file, buffers, put, done) if wait and file.queue is not None else done
+
+
+async def _send_later(t: Thread, file: File, buffers: GuestBuffers, put: Callable[[int, bytes], int], done: int) -> int:
+    """The rest of a write to something that was full: all of it goes, or what went before an interruption."""
+    while done < buffers.total:
+        try:
+            data = buffers.gather(done, PIECE)
+            deadline_ns = socket_deadline(t, file, SO_SNDTIMEO)
+            sending = retry(file, partial(put, done, data), deadline_ns=deadline_ns)
+            done += await (sending if deadline_ns is None else unrestarted(sending))
+            if isinstance(file, AnonFile):
+                break
+        except EPIPE:
+            break_pipe(t, file, done)
+            if not done:
+                raise
+            break
+        except (Interrupted, Errno):
+            if not done:
+                raise
+            break
+    return done
+
+
+def break_pipe(t: Thread, file: File, done: int) -> None:
+    """Nobody will read what `t` writes, after `done` bytes went: SIGPIPE, but not for packets or the rest of a stream."""
+    if isinstance(file, UnixSocket) and (done or file.is_packets):
+        return
+    signals.send_to_thread(t, signals.user_signal(t, Signal.SIGPIPE))
+
+
+def _below_size_limit(t: Thread, file: RegularFile, nbytes: int, position: int | None) -> int:
+    """How many bytes RLIMIT_FSIZE lets a write have.  Raises EFBIG, with SIGXFSZ, when none."""
+    limit = t.proc.rlimits[_FSIZE][0]
+    if limit == RLIM_INFINITY or not nbytes:
+        return nbytes
+    if file.flags & OpenFlags.APPEND:
+        position = file.target.getattr().size
+    elif position is None:
+        position = file.offset
+    return min(nbytes, check_size_limit(t, position, limit))
+
+
+def check_size_limit(t: Thread, position: int, limit: int) -> int:
+    """Bytes left below `limit`.  Raises EFBIG, with SIGXFSZ, when `position` has reached it."""
+    if position >= limit:
+        signals.send_to_thread(t, signals.user_signal(t, Signal.SIGXFSZ))
+        raise EFBIG
+    return limit - position

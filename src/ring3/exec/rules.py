@@ -1,0 +1,100 @@
+"""Exec rules: everything about exec in which systems differ, as values and small functions of one record.
+
+The rules of the *calling* process's personality govern the call (what may be run, limits, errors, how a script line splits); those of
+the *new image's* personality govern what is built (layout, stack, registers).  Values stand in `personality/*/exec_rules.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+from ring3.abi.x86 import Arch
+from ring3.errors import Errno
+
+if TYPE_CHECKING:
+    from ring3.exec.package import ExecPackage, Image
+    from ring3.exec.plan import StackImage
+    from ring3.proc.cred import Cred
+    from ring3.vm.layout import AddressModel
+
+# The steps of an exec, in order; what `death` is asked about, and where faults are injected.
+STEPS = (
+    "path", "lookup", "access", "arguments", "credentials", "header", "format", "interpreter", "script", "arrange", "map",
+    "map interpreter", "vdso", "stack", "space", "run vmcmds", "thread",
+)
+
+
+class ScriptLine(NamedTuple):
+    """What a `#!` line says: the interpreter, and its one argument (None without)."""
+
+    interpreter: bytes
+    argument: bytes | None
+
+
+class ArgumentLimits(NamedTuple):
+    """What argv and envp may take, in bytes: `string` for one with its zero; `total` for pointers and strings together.
+
+    `stack` is how far the stack may grow while the strings are copied; `reserved` lie above the first string.
+    """
+
+    string: int
+    total: int
+    stack: int
+    reserved: int
+
+
+class Ids(NamedTuple):
+    """The outcome for ids: the new ones, whether the image must distrust its environment, whether a set-id bit counted."""
+
+    cred: Cred
+    secure: bool
+    setid: bool
+
+
+class Frame(NamedTuple):
+    """What the rules for one architecture's layout work with."""
+
+    arch: Arch
+    word_size: int
+    host_top: int
+    min_addr: int
+    flags: int                      # personality(2)
+    stack_rlimit: int
+    as_rlimit: int
+    randomise: bool
+    random: Random
+
+
+class ExecRules(NamedTuple):
+    """One system's rules.  Sizes in bytes, addresses of the guest.
+
+    max_depth: how many files one exec may go through, the program itself included; one more is ELOOP.
+    header_size: how much of a file is read to recognise it; shorter ones are padded with zeros.
+    keeps_searching: formats after one that failed with another error than ENOEXEC are still asked (NetBSD); the first such error counts.
+    empty_argv: what an empty argument list becomes; None refuses it with EINVAL.
+    """
+
+    max_depth: int
+    header_size: int
+    keeps_searching: bool
+    empty_argv: tuple[bytes, ...] | None
+    death: Callable[[str, Errno], int]                  # (step, error) -> the signal it dies by; 0: a refusal
+    # about the call
+    split_script: Callable[[bytes], ScriptLine]         # a script's header; raises ENOEXEC
+    limits: Callable[[ExecPackage], ArgumentLimits]
+    new_ids: Callable[[ExecPackage], Ids]
+    dumpable: Callable[[ExecPackage, Ids], int]         # what prctl(PR_GET_DUMPABLE) will say
+    comm: Callable[[ExecPackage], bytes]                # the process's new name
+    # about the new image
+    flags_after: Callable[[ExecPackage, Arch, bool, bool | None], int]      # (…, set-id, executable stack) -> personality(2)
+    randomises: Callable[[ExecPackage, int], bool]
+    arrange: Callable[[Frame], tuple[AddressModel, int]]                    # an empty space, and where its stack ends
+    stack_extent: Callable[[ExecPackage, Image], tuple[int, int]]           # its lowest address at first, its limit
+    stack_bottom: Callable[[Image, StackImage], int]                        # the same once everything stands on it; raises EFAULT
+    stack_prot: Callable[[Image], int]
+    pie_base: Callable[[Frame], int]                    # where a position-independent program with an interpreter goes
+    place_brk: Callable[[Frame, int, bool], int]        # (…, end of the program, it is its own loader)
+    build_stack: Callable[[ExecPackage, Image], StackImage]
+    registers: Callable[[Image, int], tuple[tuple[int, int], ...]]          # (…, stack pointer) -> (index in abi.x86, value); others 0

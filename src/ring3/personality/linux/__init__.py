@@ -1,0 +1,111 @@
+"""Linux as a personality: its tables tied to the calls, its layouts, its registers, its exec rules.
+
+`linux_personality()` builds the record; everything it is made of stands in the modules beside this one and in `abi/linux/`.
+"""
+
+from __future__ import annotations
+
+from ring3 import errors
+from ring3.abi import x86
+from ring3.abi.table import read_table
+from ring3.abi.x86 import Arch
+from ring3.calls.syscall import bind_table, collect
+from ring3.errors import Errno
+from ring3.protocols import Abi, Personality
+
+RELEASE = "6.1.0-ring3"
+VERSION = "#1 SMP PREEMPT_DYNAMIC ring3"
+
+
+def linux_personality() -> Personality:
+    """A fresh record; nothing in it is shared with another kernel's."""
+    from ring3.personality.linux import exec_rules
+
+    return Personality(
+        name="linux",
+        abis=_Abis(),
+        exec=exec_rules.LINUX,
+        sysname="Linux",
+        release=RELEASE,
+        version=VERSION,
+        machine_name="x86_64",
+    )
+
+
+class _Abis(dict[Arch, Abi]):
+    """Built when first asked for: most runs never see a 32-bit program."""
+
+    def __missing__(self, arch: Arch) -> Abi:
+        abi = self[arch] = _amd64() if arch is Arch.X86_64 else _i386()
+        return abi
+
+
+def _errno_numbers() -> dict[type[Errno], int]:
+    return {errors.by_name(name): number for number, name in read_table("linux/errno").items()}
+
+
+def _succeed(regs: memoryview, value: int) -> None:
+    regs[x86.RAX] = value & x86.MASK64
+
+
+def _fail(regs: memoryview, number: int) -> None:
+    regs[x86.RAX] = -number & x86.MASK64
+
+
+def _rewind(regs: memoryview, number: int | None) -> None:
+    """Back before the two bytes of `syscall` or `int 0x80`."""
+    regs[x86.RIP] -= 2
+    if number is not None:
+        regs[x86.RAX] = number
+
+
+def _amd64() -> Abi:
+    from ring3.personality.linux import layouts_files, layouts_process, sigframe64
+    from ring3.personality.linux.tables import CALLS64
+
+    names = read_table("linux/amd64")
+    abi = Abi(
+        arch=Arch.X86_64,
+        native=True,
+        word_size=8,
+        argument_registers=(x86.RDI, x86.RSI, x86.RDX, x86.R10, x86.R8, x86.R9),
+        errno=_errno_numbers(),
+        succeed=_succeed,
+        fail=_fail,
+        rewind=_rewind,
+        restart_number=219,
+        sysent={},
+        names=names,
+        layouts={**layouts_files.LAYOUTS64, **layouts_process.LAYOUTS64},
+        flags={},
+        send_signal=sigframe64.send_signal,
+    )
+    abi.sysent = bind_table(names, collect(*CALLS64), abi)
+    return abi
+
+
+def _i386() -> Abi:
+    from ring3.personality.linux import layouts_files, layouts_process, sigframe32
+    from ring3.personality.linux.tables import CALLS32, CALLS64
+
+    names = read_table("linux/i386")
+    abi = Abi(
+        arch=Arch.I386,
+        native=False,
+        word_size=4,
+        argument_registers=(x86.RBX, x86.RCX, x86.RDX, x86.RSI, x86.RDI, x86.RBP),
+        errno=_errno_numbers(),
+        succeed=_succeed,
+        fail=_fail,
+        rewind=_rewind,
+        restart_number=0,
+        sysent={},
+        names=names,
+        layouts={**layouts_files.LAYOUTS32, **layouts_process.LAYOUTS32},
+        flags={},
+        send_signal=sigframe32.send_signal,
+    )
+    abi.sysent = bind_table(names, collect(*CALLS64) | collect(*CALLS32), abi)
+    return abi
+
+

@@ -1,0 +1,319 @@
+"""Linux's exec rules for x86: values and small functions, in the terms of `exec/rules.py`.
+
+Sources: fs/exec.c, fs/binfmt_script.c, fs/binfmt_elf.c, arch/x86/mm/mmap.c, security/commoncap.c as execve(2), execveat(2),
+vdso(7), getauxval(3), proc(5) and credentials(7) describe them; judged against a running 6.x kernel by tests/unit/exec/test_linux_rows.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ring3.abi import elf, x86
+from ring3.abi.flags import S_ISGID, S_ISUID, MountFlags
+from ring3.abi.signals import Signal
+from ring3.abi.x86 import Arch
+from ring3.errors import EFAULT, ENOEXEC, ENOMEM, Errno
+from ring3.exec.formats.elf import READ_IMPLIES_EXEC, symbol
+from ring3.exec.plan import Aux, StackImage
+from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
+from ring3.exec.stack import ABOVE, Pointers, build, string_bytes
+from ring3.proc.proc import Rlimit
+from ring3.vm.layout import AddressModel
+from ring3.vm.region import PAGE, page_ceil, page_floor
+
+if TYPE_CHECKING:
+    from ring3.exec.package import ExecPackage, Image
+
+HEADER: Final = 256                         # BINPRM_BUF_SIZE
+MAX_ARG_STRLEN: Final = 131072
+ARG_MAX: Final = 131072                     # what arguments may always take
+STACK_DEFAULT: Final = 8 << 20              # _STK_LIM
+STACK_EXPAND: Final = 131072                # room below the strings that a new stack has at once
+MMAP_GAP_MIN: Final = 128 << 20
+STACK_GUARD: Final = 256 * PAGE
+TASK_TOP_32: Final = 0xFFFF_E000            # IA32_PAGE_OFFSET
+TASK_TOP_32_3GB: Final = 0xC000_0000
+DYN_BASE_64: Final = 0x7FFF_FFFF_F000 // 3 * 2
+DYN_BASE_32: Final = 0x0040_0000
+RSEQ_FEATURE_SIZE: Final = 28               # offsetof(struct rseq, end)
+RSEQ_ALIGN: Final = 32
+
+# Flags of personality(2).
+ADDR_NO_RANDOMIZE: Final = 0x0040000
+MMAP_PAGE_ZERO: Final = 0x0100000
+ADDR_COMPAT_LAYOUT: Final = 0x0200000
+ADDR_LIMIT_3GB: Final = 0x8000000
+CLEAR_ON_SETID: Final = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO
+
+_FATAL_STEPS: Final = frozenset({"arrange", "map", "map interpreter", "vdso", "stack", "run vmcmds"})
+
+
+def death(step: str, error: Errno) -> int:
+    """Everything behind begin_new_exec ends in SIGSEGV, whatever went wrong there."""
+    del error
+    return Signal.SIGSEGV if step in _FATAL_STEPS else 0
+
+
+# --- scripts
+def split_script(header: bytes) -> ScriptLine:
+    r"""The first line of a script, by the letter of fs/binfmt_script.c: 255 bytes count, one argument, blanks and tabs.
+
+    A name that may have been cut off is refused; an argument may be cut.  Raises ENOEXEC.
+
+    >>> split_script(b"#! /bin/sh  -e x \n".ljust(256, b"\0"))
+    ScriptLine(interpreter=b'/bin/sh', argument=b'-e x')
+    """
+    last = HEADER - 1
+    end = header.find(b"\n", 0, HEADER)
+    if end < 0:
+        end = _skip_blanks(header, 2, last)
+        if end < 0:
+            raise ENOEXEC("nothing but blanks behind #!")
+        if _terminator(header, end, last) < 0:
+            raise ENOEXEC("the interpreter's name is cut off")
+        end = last
+    while header[end - 1] in b" \t":
+        end -= 1
+    start = _skip_blanks(header, 2, end)
+    if start < 0 or start == end:
+        raise ENOEXEC("no interpreter's name")
+    line = header[:end] + b"\0" * (HEADER + 1 - end)
+    stop = _terminator(header, start, end)
+    argument = None
+    if stop >= 0 and header[stop]:
+        at = _skip_blanks(header, stop, end)
+        if at >= 0:
+            argument = line[at : line.index(0, at)]
+            line = line[:stop] + b"\0"
+    return ScriptLine(line[start : line.index(0, start)], argument)
+
+
+def _skip_blanks(line: bytes, first: int, last: int) -> int:
+    return next((i for i in range(first, last + 1) if line[i] not in b" \t"), -1)
+
+
+def _terminator(line: bytes, first: int, last: int) -> int:
+    return next((i for i in range(first, last + 1) if line[i] in b" \t\0"), -1)
+
+
+# --- the call
+def limits(package: ExecPackage) -> ArgumentLimits:
+    """A quarter of the stack limit, but never over 6 MiB nor under 128 KiB; and what the stack may grow to meanwhile."""
+    stack = package.thread.proc.rlimit(Rlimit.STACK)
+    total = max(min(STACK_DEFAULT // 4 * 3, stack // 4), ARG_MAX)
+    return ArgumentLimits(MAX_ARG_STRLEN, total, stack, ABOVE)
+
+
+def new_ids(package: ExecPackage) -> Ids:
+    """bprm_fill_uid and cap_bprm_creds_from_file: set-id bits count unless the mount, no_new_privs or a tracer says otherwise."""
+    p = package.thread.proc
+    old, file = p.cred, package.file
+    new, counted = old, False
+    mode = file.vnode.getattr().mode
+    nosuid = file.dentry is None or bool(file.dentry.mount.flags & MountFlags.NOSUID)
+    if mode & (S_ISUID | S_ISGID) and not nosuid and not p.no_new_privs:
+        attr = file.vnode.getattr()
+        if mode & S_ISUID:
+            new, counted = new._replace(euid=attr.uid), True
+        if mode & (S_ISGID | 0o010) == S_ISGID | 0o010:
+            new, counted = new._replace(egid=attr.gid), True
+    changes = new.euid != old.ruid or new.egid != old.rgid
+    traced = package.thread.trace is not None
+    if changes and (traced or p.no_new_privs or p.fs.refs > 1) and (not old.privileged or p.no_new_privs):
+        new = new._replace(euid=new.ruid, egid=new.rgid)
+        changes = False
+    new = new._replace(suid=new.euid, fsuid=new.euid, sgid=new.egid, fsgid=new.egid)
+    secure = changes or new.euid != new.ruid or new.egid != new.rgid
+    return Ids(new, secure, counted)
+
+
+def dumpable(package: ExecPackage, ids: Ids) -> int:
+    """1; suid_dumpable (0) when the file could not be read, or ids differ or change."""
+    old, new = package.thread.proc.cred, ids.cred
+    changed = (old.euid, old.egid, old.fsuid, old.fsgid) != (new.euid, new.egid, new.fsuid, new.fsgid)
+    distinct = old.euid != old.ruid or old.egid != old.rgid
+    return 0 if package.unreadable or changed or distinct else 1
+
+
+def comm(package: ExecPackage) -> bytes:
+    """The last part of the name it was called by; of the file's own name where it was called by descriptor alone.  15 bytes."""
+    request = package.request
+    if request.file is not None:
+        dentry = package.file.dentry
+        return (package.file.path.rpartition(b"/")[2] if dentry is None else dentry.name)[:15]
+    return package.execfn.rpartition(b"/")[2][:15]
+
+
+# --- the image
+def flags_after(package: ExecPackage, arch: Arch, setid: bool, exec_stack: bool | None) -> int:
+    """personality(2)'s flags in the new image."""
+    flags = package.thread.proc.personality_flags
+    if setid:
+        flags &= ~CLEAR_ON_SETID
+    if arch is Arch.X86_64:
+        return flags & ~READ_IMPLIES_EXEC
+    return flags | READ_IMPLIES_EXEC if exec_stack is None else flags
+
+
+def randomises(package: ExecPackage, flags: int) -> bool:
+    """Unless the process or the kernel's maker switched it off."""
+    return not flags & ADDR_NO_RANDOMIZE and bool(package.system.execsw.randomise)
+
+
+def _top(frame: Frame) -> int:
+    if frame.arch is Arch.X86_64:
+        return frame.host_top
+    return TASK_TOP_32_3GB if frame.flags & ADDR_LIMIT_3GB else TASK_TOP_32
+
+
+def arrange(frame: Frame) -> tuple[AddressModel, int]:
+    """arch_pick_mmap_layout, randomize_stack_top, setup_arg_pages: the empty space and the end of its stack.  Raises ENOMEM."""
+    wide, top, draw = frame.arch is Arch.X86_64, _top(frame), frame.random.getrandbits
+    mmap_random = stack_random = shift = stack_span = 0
+    if frame.randomise:
+        mmap_random = draw(28 if wide else 8) * PAGE
+        stack_random = draw(22 if wide else 11) * PAGE
+        stack_span = (0x3FFFFF if wide else 0x7FF) * PAGE
+        shift = draw(13)
+    legacy = bool(frame.flags & ADDR_COMPAT_LAYOUT)
+    if legacy:
+        mmap_base = page_ceil(top // 3) + mmap_random
+    else:
+        gap = frame.stack_rlimit
+        if gap < (1 << 64) - (stack_span + STACK_GUARD):
+            gap += stack_span + STACK_GUARD
+        gap = min(max(gap, MMAP_GAP_MIN), top // 6 * 5)
+        mmap_base = page_ceil(top - gap - mmap_random)
+    stack_top = page_ceil((page_ceil(top) - stack_random - shift) & ~15)
+    model = AddressModel(min_addr=frame.min_addr, user_top=top, mmap_base=mmap_base, legacy=legacy, limit=frame.as_rlimit)
+    return model, stack_top
+
+
+def stack_extent(package: ExecPackage, image: Image) -> tuple[int, int]:
+    """Where a new stack begins, 128 KiB below the strings if its limit allows, and how far it may grow."""
+    strings = page_ceil(string_bytes(package.execfn, package.argv, package.envp) + ABOVE)
+    limit = image.frame.stack_rlimit
+    size = max(min(page_floor(min(limit, 1 << 62)), strings + STACK_EXPAND), strings)
+    if size >= image.stack_top - image.frame.min_addr:
+        raise ENOMEM
+    return image.stack_top - size, limit
+
+
+def stack_bottom(image: Image, stack: StackImage) -> int:
+    """The stack with its pointers in it.  Raises EFAULT where its limit or something mapped is in the way."""
+    bottom = min(image.stack_start, page_floor(stack.sp))
+    if bottom < image.stack_start and image.stack_top - bottom > max(image.stack_limit, PAGE):
+        raise EFAULT("the arguments' pointers do not fit into the stack")
+    if any(c.addr < image.stack_top and c.addr + c.length > bottom for c in image.commands):
+        raise EFAULT("the image lies where the stack is")
+    return bottom
+
+
+def stack_prot(image: Image) -> int:
+    """Executable where the file asks for it, or (32-bit) says nothing."""
+    implied = image.exec_stack is None and bool(image.frame.flags & READ_IMPLIES_EXEC)
+    return 7 if image.exec_stack or implied else 3
+
+
+def pie_base(frame: Frame) -> int:
+    """ELF_ET_DYN_BASE, randomised."""
+    if frame.arch is Arch.X86_64:
+        return DYN_BASE_64 + (frame.random.getrandbits(28) * PAGE if frame.randomise else 0)
+    return DYN_BASE_32 + (frame.random.getrandbits(8) * PAGE if frame.randomise else 0)
+
+
+def place_brk(frame: Frame, end: int, loader: bool) -> int:
+    """Behind the program, up to 1 GiB (32-bit: 32 MiB) away; of a program that loads itself, in the room programs would have."""
+    wide = frame.arch is Arch.X86_64
+    brk = page_ceil((DYN_BASE_64 if wide else DYN_BASE_32) if loader else end)
+    if frame.randomise:
+        if not loader:
+            brk += PAGE
+        brk += frame.random.randrange((1 << 30 if wide else 1 << 25) // PAGE) * PAGE
+    return brk
+
+
+def auxv(package: ExecPackage, image: Image, at: Pointers) -> list[Aux]:
+    """The vector in Linux's order: the architecture's first (vDSO), then create_elf_tables'."""
+    facts, cred = package.system.facts, package.ids.cred
+    entries = []
+    if image.vdso_base:
+        if image.arch is Arch.I386:
+            entries.append(Aux(elf.AT_SYSINFO, image.vdso_base + symbol(facts.vdso[Arch.I386].image, b"__kernel_vsyscall")))
+        entries.append(Aux(elf.AT_SYSINFO_EHDR, image.vdso_base))
+    entries += [
+        Aux(elf.AT_MINSIGSTKSZ, facts.minsigstksz),
+        Aux(elf.AT_HWCAP, facts.hwcap),
+        Aux(elf.AT_PAGESZ, facts.page_size),
+        Aux(elf.AT_CLKTCK, facts.clock_ticks),
+        Aux(elf.AT_PHDR, image.phdr_addr),
+        Aux(elf.AT_PHENT, image.phdr_size),
+        Aux(elf.AT_PHNUM, image.phnum),
+        Aux(elf.AT_BASE, image.interp_base),
+        Aux(elf.AT_FLAGS, 0),
+        Aux(elf.AT_ENTRY, image.entry),
+        Aux(elf.AT_UID, cred.ruid),
+        Aux(elf.AT_EUID, cred.euid),
+        Aux(elf.AT_GID, cred.rgid),
+        Aux(elf.AT_EGID, cred.egid),
+        Aux(elf.AT_SECURE, int(package.ids.secure)),
+        Aux(elf.AT_RANDOM, at.random),
+        Aux(elf.AT_HWCAP2, facts.hwcap2),
+    ]
+    if facts.hwcap3 is not None:
+        entries.append(Aux(elf.AT_HWCAP3, facts.hwcap3))
+    entries += [
+        Aux(elf.AT_EXECFN, at.execfn),
+        Aux(elf.AT_PLATFORM, at.platform),
+        Aux(elf.AT_RSEQ_FEATURE_SIZE, RSEQ_FEATURE_SIZE),
+        Aux(elf.AT_RSEQ_ALIGN, RSEQ_ALIGN),
+    ]
+    return entries
+
+
+def build_stack(package: ExecPackage, image: Image) -> StackImage:
+    """create_elf_tables."""
+    frame = image.frame
+    return build(
+        top=image.stack_top,
+        word_size=image.word_size,
+        execfn=package.execfn,
+        argv=package.argv,
+        envp=package.envp,
+        platform=package.system.facts.platform if image.arch is Arch.X86_64 else b"i686",
+        shuffle=frame.random.getrandbits(13) if frame.randomise else 0,
+        random_bytes=frame.random.getrandbits(128).to_bytes(16, "little"),
+        auxv=lambda at: auxv(package, image, at),
+    )
+
+
+def registers(image: Image, sp: int) -> tuple[tuple[int, int], ...]:
+    """start_thread: everything else is zero."""
+    common = ((x86.RIP, image.start), (x86.RSP, sp), (x86.EFLAGS, 0x202), (x86.SS, x86.SS_USER))
+    if image.arch is Arch.X86_64:
+        return (*common, (x86.CS, x86.CS_64))
+    return (*common, (x86.CS, x86.CS_32), (x86.DS, x86.SS_USER), (x86.ES, x86.SS_USER))
+
+
+LINUX: Final = ExecRules(
+    max_depth=6,
+    header_size=HEADER,
+    keeps_searching=False,
+    empty_argv=(b"",),
+    death=death,
+    split_script=split_script,
+    limits=limits,
+    new_ids=new_ids,
+    dumpable=dumpable,
+    comm=comm,
+    randomises=randomises,
+    flags_after=flags_after,
+    arrange=arrange,
+    stack_extent=stack_extent,
+    stack_bottom=stack_bottom,
+    stack_prot=stack_prot,
+    pie_base=pie_base,
+    place_brk=place_brk,
+    build_stack=build_stack,
+    registers=registers,
+)

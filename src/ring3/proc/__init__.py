@@ -1,0 +1,1 @@
+"""Processes: threads, credentials, descriptors, signals, sleeping and waking.  `system.System` holds them all."""

@@ -1,0 +1,155 @@
+"""What /proc shows of a process's memory itself: arguments, environment, and mem.
+
+Reading needs no stopped thread of the process; what changes meanwhile is read as it is at that moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ring3.abi.flags import FileType, OpenFlags, Whence
+from ring3.errors import EINVAL, EIO, ESRCH
+from ring3.proc.procfs.maps import space_of
+from ring3.proc.procfs.node import Node
+from ring3.vfs.file import MAX_OFFSET, RegularFile
+
+if TYPE_CHECKING:
+    from ring3.proc.proc import Proc
+    from ring3.proc.procfs.fs import ProcFS
+    from ring3.vfs.file import File
+    from ring3.vm.vmspace import VMSpace
+
+TEXT_MAX = 8 << 20          # more than exec lets arguments and environment be together
+PAGE = 4096
+PIECE_MAX = 1 << 20         # one read or write of mem does at most this much
+
+
+def _read(vm: VMSpace, start: int, end: int) -> bytes:
+    """The bytes of a range, up to the first that is not mapped."""
+    end = min(end, start + TEXT_MAX)
+    pieces = []
+    while start < end:
+        region = vm.find(start)
+        if region is None:
+            break
+        piece = vm.machine.read(start, min(end, region.end) - start)
+        pieces.append(piece)
+        if not piece:
+            break
+        start += len(piece)
+    return b"".join(pieces)
+
+
+def argument_text(p: Proc) -> bytes:
+    """The arguments, each with a zero behind it.
+
+    A program that wrote over its last zero (setproctitle(3)) is shown up to the first zero, into the environment if need be.
+    """
+    vm = space_of(p)
+    if vm is None or vm.arg_start >= vm.arg_end:
+        return b""
+    text = _read(vm, vm.arg_start, vm.arg_end)
+    if not text or text[-1] == 0:
+        return text
+    end = vm.env_end if vm.env_start == vm.arg_end else vm.arg_end
+    text = _read(vm, vm.arg_start, min(end, vm.arg_end + PAGE))
+    return text[: text.find(b"\0") + 1 or None]
+
+
+def environment_text(p: Proc) -> bytes:
+    """The environment the program started with.  Raises ESRCH for a process without memory."""
+    vm = space_of(p)
+    if vm is None:
+        raise ESRCH
+    return _read(vm, vm.env_start, vm.env_end)
+
+
+class MemoryNode(Node):
+    """/proc/PID/mem: for who may trace the process."""
+
+    __slots__ = ()
+
+    def __init__(self, fs: ProcFS, key: bytes, p: Proc, about: object) -> None:
+        super().__init__(fs, key, FileType.REG | 0o600, p, about)
+
+    def open(self, flags: OpenFlags) -> File:
+        """Raises EACCES, ESRCH."""
+        self.alive()
+        p = self.owner
+        assert p is not None
+        self.fs.check_trace(p)
+        vm = space_of(p)
+        if vm is None:
+            raise ESRCH
+        return MemoryFile(self, flags, p, vm)
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        raise EINVAL
+
+
+class MemoryFile(RegularFile):
+    """The address space as it was when opened: after an exec nothing is left to read (0 bytes)."""
+
+    __slots__ = ("owner_proc", "vm")
+
+    def __init__(self, node: MemoryNode, flags: OpenFlags, p: Proc, vm: VMSpace) -> None:
+        super().__init__(node, flags)
+        self.owner_proc = p
+        self.vm = vm
+
+    def read(self, nbytes: int) -> bytes:
+        data = self.pread(self.offset, nbytes)
+        self.offset += len(data)
+        return data
+
+    def pread(self, offset: int, nbytes: int) -> bytes:
+        """Raises EIO where nothing is mapped; short where the mapped range ends."""
+        self.check_readable()
+        if offset < 0:
+            raise EINVAL
+        if nbytes == 0 or space_of(self.owner_proc) is not self.vm:
+            return b""
+        data = _read(self.vm, offset, offset + min(nbytes, PIECE_MAX))
+        if not data:
+            raise EIO
+        return data
+
+    def write(self, data: bytes) -> int:
+        count = self.pwrite(self.offset, data)
+        self.offset += count
+        return count
+
+    def pwrite(self, offset: int, data: bytes) -> int:
+        """Private pages are written whatever their protection, shared ones only where they may be written at all.
+
+        Raises EIO.
+        """
+        self.check_writable()
+        if offset < 0:
+            raise EINVAL
+        if not data or space_of(self.owner_proc) is not self.vm:
+            return 0
+        done = 0
+        data = data[:PIECE_MAX]
+        while done < len(data):
+            region = self.vm.find(offset + done)
+            if region is None or not region.max_prot & 2 or (region.shared and not region.prot & 2):
+                break
+            piece = data[done : done + region.end - offset - done]
+            written = self.vm.machine.write(offset + done, piece)
+            if not written:
+                break
+            done += written
+        if not done:
+            raise EIO
+        return done
+
+    def seek(self, offset: int, whence: Whence) -> int:
+        """Raises EINVAL for SEEK_END."""
+        if whence not in (Whence.SET, Whence.CUR):
+            raise EINVAL
+        new = offset if whence == Whence.SET else self.offset + offset
+        if not 0 <= new <= MAX_OFFSET:
+            raise EINVAL
+        self.offset = new
+        return new
