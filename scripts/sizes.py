@@ -1,6 +1,6 @@
 """Prints the largest modules, functions and classes of src/, so that growth is seen while it is small.
 
-    python scripts/sizes.py [COUNT]
+`python scripts/sizes.py [COUNT]`
 """
 
 from __future__ import annotations

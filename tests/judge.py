@@ -7,6 +7,7 @@ for both, so that nothing a program prints about itself differs by our doing.  T
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+import pytest
 
 # Not in /tmp, which the guest has for its own.
 SCRATCH_PARENT = "/var/tmp"
@@ -83,12 +86,19 @@ def natively(args: Sequence[str], cwd: Path, *, stdin: bytes = b"", env: Mapping
 def in_ring3(args: Sequence[str], cwd: Path, *, stdin: bytes = b"", env: Mapping[str, str] = MappingProxyType({}),
              timeout: float = 60) -> Outcome:
     """Run in a kernel of its own, so that one failing case cannot spoil the next."""
-    import ring3  # noqa: PLC0415   the corpus can be judged natively without a kernel
+    import ring3  # here: the corpus can be judged natively without a kernel
 
     with ring3.Kernel() as kernel:
         done = kernel.run(args, cwd=str(cwd), env={**ENVIRONMENT, "HOME": str(cwd), **env}, input=stdin,
-                          capture_output=True, timeout=timeout)
+                          capture_output=True, timeout=timeout, start_new_session=True)
     return Outcome(done.stdout, done.stderr, done.returncode)
+
+
+def _same(expected: Outcome, got: Outcome, what: str) -> None:
+    """Fail with the lines that differ, the host's first."""
+    if got != expected:
+        lines = difflib.unified_diff(expected.lines(), got.lines(), "host", "here", n=1, lineterm="")
+        pytest.fail("\n".join([what, *lines]), pytrace=False)
 
 
 def compare(args: Sequence[str], *, rounds: int, name: str = "work", prepare: Prepare | None = None, stdin: bytes = b"",
@@ -102,11 +112,11 @@ def compare(args: Sequence[str], *, rounds: int, name: str = "work", prepare: Pr
         expected = natively(args, cwd, stdin=stdin, env=env, timeout=timeout)
         for _ in range(rounds):
             again = natively(args, _fresh(cwd, prepare), stdin=stdin, env=env, timeout=timeout)
-            assert again.lines() == expected.lines(), "the case is not stable: two native runs differ"
+            _same(expected, again, "the case is not stable: two native runs differ")
         if rounds:
             return
         before = sorted(path.relative_to(cwd) for path in _fresh(cwd, prepare).rglob("*"))
         got = in_ring3(args, cwd, stdin=stdin, env=env, timeout=timeout)
-        assert got.lines() == expected.lines()
+        _same(expected, got, "ring3 differs from the host")
         after = sorted(path.relative_to(cwd) for path in cwd.rglob("*"))
         assert after == before, "a write reached the host through the overlay"

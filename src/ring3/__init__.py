@@ -14,7 +14,7 @@
     b'kept\\n'
 
 `Process` is what `Kernel.spawn` gives back, shaped like `subprocess.Popen`.  `MachineUnavailable` is raised where this host does not
-let guests run, and says what to allow.
+let guests run, and says what to allow; `KernelFault` is a bug of ring3 itself, with the call that met it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from ring3.kernel import DEVNULL, PIPE, STDOUT, Kernel, run
 from ring3.process import Process
 
 if TYPE_CHECKING:
+    from ring3.calls.trap import KernelFault
     from ring3.machine.base import MachineUnavailable
 
 __version__ = "0.1.0"
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "MachineUnavailable", "Process", "run"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "KernelFault", "MachineUnavailable", "Process", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -37,4 +38,8 @@ def __getattr__(name: str) -> Any:
         from ring3.machine.base import MachineUnavailable
 
         return MachineUnavailable
+    if name == "KernelFault":
+        from ring3.calls.trap import KernelFault
+
+        return KernelFault
     raise AttributeError(f"module 'ring3' has no attribute {name!r}")

@@ -1,20 +1,26 @@
-"""Starting a kernel: the one place where all floors meet.  Called on the kernel's own thread.
+"""Starting and ending a kernel: the one place where all floors meet.  Called on the kernel's own thread.
 
-Not here: what happens afterwards (`proc/scheduler.py`), and who asked (`kernel.py`).
+Not here: what happens between the two (`proc/scheduler.py`), and who asked (`kernel.py`).
 """
 
 from __future__ import annotations
 
+import errno as host_errno
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ring3.abi.flags import MountFlags
-from ring3.calls.trap import serve
-from ring3.errors import Errno
-from ring3.machine.base import Machine
-from ring3.proc.system import System
-from ring3.vfs.dentry import Dentry
-from ring3.vfs.mount import MountTable
+
+if TYPE_CHECKING:
+    from ring3.proc.system import System
+    from ring3.vfs.dentry import Dentry
+    from ring3.vfs.mount import MountTable
+    from ring3.vfs.namei import NameiContext
+    from ring3.vfs.vnode import FileSystem, Opener
+
+MODES: Final = ("ro", "rw", "cow")
 
 
 class MountSpec(NamedTuple):
@@ -34,19 +40,32 @@ class BootOptions(NamedTuple):
     hostname: str = "ring3"
     vdso: bool = True
 
+    def check(self) -> None:
+        """Raises FileNotFoundError or NotADirectoryError for a root or mount that is not there, ValueError for a mode that is none."""
+        if not os.path.isdir(self.root):
+            number = host_errno.ENOTDIR if os.path.exists(self.root) else host_errno.ENOENT
+            raise OSError(number, f"{os.strerror(number)}, so it cannot be the guest's root", self.root)
+        for spec in self.mounts:
+            if spec.mode not in MODES:
+                raise ValueError(f"mount mode {spec.mode!r}: it is one of {', '.join(MODES)}")
+            if not os.path.exists(spec.host):
+                raise FileNotFoundError(host_errno.ENOENT, "No such file or directory on the host, so it cannot be mounted", spec.host)
+
 
 def boot(options: BootOptions) -> System:
     """A system with its machine, mounts, personalities and exec switch, and no process yet.
 
-    Raises `MachineUnavailable` where guests cannot run, OSError for a root or mount that is not there.
+    Raises `MachineUnavailable` where guests cannot run, OSError for a root or mount that cannot be.
     """
+    from ring3.calls.trap import serve
     from ring3.exec.switch import new_switch
     from ring3.machine.native import NativeMachine
     from ring3.personality.linux import linux_personality
     from ring3.proc.futex import Futexes
+    from ring3.proc.system import System
     from ring3.vfs.pipe import AnonymousInodes
 
-    machine: Machine = NativeMachine()
+    machine = NativeMachine()
     try:
         system = System(machine, serve, seed=options.seed)
         system.hostname = os.fsencode(options.hostname)
@@ -54,60 +73,76 @@ def boot(options: BootOptions) -> System:
         system.futexes = Futexes(system)
         system.personalities["linux"] = linux_personality()
         system.execsw = new_switch(system)
-        system.mounts = mount_all(system, options)
+        mount_all(system, options)
     except BaseException:
         machine.close()
         raise
     return system
 
 
-def mount_all(system: System, options: BootOptions) -> MountTable:
+def shut_down(system: System) -> None:
+    """Give everything back, whatever state the kernel fell in: stubs, then descriptors, then mounts."""
+    try:
+        system.machine.close()
+    finally:
+        for p in tuple(system.procs.values()):
+            if p is not system.init and not p.zombie:
+                with suppress(Exception):       # the kernel fell; its last words are said already
+                    p.fds.release()
+        if system.host_terminal_fd >= 0:
+            os.close(system.host_terminal_fd)
+        if system.sockets is not None:
+            system.sockets.close()
+        system.procs.clear()
+        system.threads.clear()
+        system.current = None
+        system.mounts.close()
+
+
+def mount_all(system: System, options: BootOptions) -> None:
     """The guest's file tree: the root in an overlay, /proc, /dev, a writable /tmp, then what the user added."""
-    from ring3.vfs.hostdir import HostDirFS
-    from ring3.vfs.memory import MemoryFS
-    from ring3.vfs.overlay import OverlayFS
-
-    table = MountTable()
-    table.mount(OverlayFS(HostDirFS(options.root, writable=False), MemoryFS()), None)
-    _mount_proc(system, table)
-    _mount_dev(system, table)
-    if _look(table, b"/tmp") is None:
-        table.mount(MemoryFS(), _make_directory(table, b"/tmp"))
-    for spec in options.mounts:
-        _mount_spec(table, spec)
-    return table
-
-
-def _mount_spec(table: MountTable, spec: MountSpec) -> None:
-    from ring3.vfs.hostdir import HostDirFS
-    from ring3.vfs.memory import MemoryFS
-    from ring3.vfs.overlay import OverlayFS
-
-    host = os.path.abspath(spec.host)
-    if not os.path.isdir(host):
-        raise NotADirectoryError(20, "a mount shows a directory, and this is none", spec.host)
-    target = _make_directory(table, os.fsencode(spec.guest))
-    if spec.mode == "cow":
-        table.mount(OverlayFS(HostDirFS(host, writable=False), MemoryFS()), target)
-    else:
-        flags = MountFlags.RDONLY if spec.mode == "ro" else MountFlags.NONE
-        table.mount(HostDirFS(host, writable=spec.mode == "rw"), target, flags)
-
-
-def _mount_proc(system: System, table: MountTable) -> None:
     from ring3.proc.procfs import ProcFS
+    from ring3.proc.terminal import device_file_systems, make_devices
+    from ring3.vfs.memory import MemoryFS
+    from ring3.vfs.mount import MountTable
 
-    table.mount(ProcFS(system), _make_directory(table, b"/proc"), MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC)
+    table = system.mounts = MountTable()
+    terminals, devices = make_devices(system)
+    table.mount(_show(options.root, "cow", devices), None)
+    kernels_own = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
+    table.mount(ProcFS(system), _place(table, "/proc"), kernels_own)
+    for fs, path, flags in device_file_systems(terminals, devices):
+        table.mount(fs, _place(table, path), flags)
+    if _look(table, b"/tmp") is None:
+        table.mount(MemoryFS(devices=devices), _place(table, "/tmp"))
+    for spec in options.mounts:
+        host = os.path.abspath(spec.host)
+        fs = _show(host, spec.mode, devices)
+        is_dir = os.path.isdir(host)
+        table.mount(fs, _place(table, spec.guest, is_dir=is_dir), MountFlags.RDONLY if spec.mode == "ro" else MountFlags.NONE)
 
 
-def _mount_dev(system: System, table: MountTable) -> None:
-    from ring3.proc.terminal import make_devfs
+def _show(host: str, mode: str, devices: Mapping[int, Opener]) -> FileSystem:
+    """A file system of the host directory or file `host`.  Raises OSError where it cannot be shown."""
+    from ring3.errors import Errno
+    from ring3.vfs.filemount import FileMount
+    from ring3.vfs.hostdir import HostDirFS
+    from ring3.vfs.memory import MemoryFS
+    from ring3.vfs.overlay import OverlayFS
 
-    for fs, path, flags in make_devfs(system):
-        table.mount(fs, _make_directory(table, path), flags)
+    host = os.path.realpath(host)
+    directory, name = (host, "") if os.path.isdir(host) else os.path.split(host)
+    try:
+        fs: FileSystem = HostDirFS(directory, writable=mode == "rw", devices=devices)
+        if mode == "cow":
+            fs = OverlayFS(fs, MemoryFS(devices=devices), devices)
+        return FileMount(fs, os.fsencode(name)) if name else fs
+    except Errno as refusal:
+        number = getattr(host_errno, refusal.name)
+        raise OSError(number, f"{refusal}, so it cannot be shown to guests", host) from refusal
 
 
-def _context(table: MountTable) -> object:
+def _context(table: MountTable) -> NameiContext:
     from ring3.proc.cred import Cred
     from ring3.vfs.namei import NameiContext
 
@@ -115,24 +150,39 @@ def _context(table: MountTable) -> object:
 
 
 def _look(table: MountTable, path: bytes) -> Dentry | None:
+    from ring3.errors import Errno
     from ring3.vfs.namei import namei
 
     try:
-        return namei(_context(table), path)  # type: ignore[arg-type]
+        return namei(_context(table), path)
     except Errno:
         return None
 
 
-def _make_directory(table: MountTable, path: bytes) -> Dentry:
-    """The directory at `path`, made in the overlay where it is missing."""
-    from ring3.vfs.names import mkdir
+def _place(table: MountTable, guest: str, *, is_dir: bool = True) -> Dentry:
+    """The mount point at a path, made where it is missing: in memory, unless it lies in a mount that is "rw".
 
+    Raises OSError where it cannot be made, or is of the other kind.
+    """
+    from ring3.errors import Errno
+    from ring3.vfs.names import mkdir, mknod
+
+    parts = [part for part in os.fsencode(guest).split(b"/") if part]
     made = b""
-    for part in path.strip(b"/").split(b"/"):
-        made += b"/" + part
-        if _look(table, made) is None:
-            mkdir(_context(table), made, 0o755)  # type: ignore[arg-type]
-    found = _look(table, path)
-    if found is None:
-        raise NotADirectoryError(20, "cannot be made a mount point", os.fsdecode(path))
+    try:
+        for depth, part in enumerate(parts, 1):
+            made += b"/" + part
+            if _look(table, made) is None:
+                if depth == len(parts) and not is_dir:
+                    mknod(_context(table), made, 0o100644)
+                else:
+                    mkdir(_context(table), made, 0o755)
+    except Errno as refusal:
+        why = f"{refusal}, so no mount point can be made there; make it yourself, or mount what it lies in with :cow"
+        raise OSError(getattr(host_errno, refusal.name), why, os.fsdecode(made)) from refusal
+    found = _look(table, made or b"/")
+    assert found is not None
+    if found.vnode.is_dir != is_dir:
+        kind, other = ("directory", "a file") if is_dir else ("file", "a directory")
+        raise OSError(host_errno.ENOTDIR, f"a host {kind} cannot be mounted there: the guest has {other} of that name", guest)
     return found

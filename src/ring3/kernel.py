@@ -1,27 +1,28 @@
-"""The face of a kernel: make one, run programs in it, take it down.
+"""The face of a kernel: make one, run programs in it, take it down.  Kernels know nothing of each other.
 
-A kernel's loop runs on a thread of its own (ptrace ties every stub to one thread), started with the first process; this
-object talks to it through `Scheduler.post` alone.  Kernels know nothing of each other.
+Not here: the kernel's thread (`loop.py`), what it is made of (`boot.py`), the handle of a process (`process.py`).
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ring3.process import DEVNULL, PIPE, STDOUT, Process, Stdio
+from ring3.loop import Loop
+from ring3.process import Process, TextMode
+from ring3.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioArg, absent_streams
 
 if TYPE_CHECKING:
     import subprocess
 
-    from ring3.boot import BootOptions, MountSpec
+    from ring3.boot import MountSpec
     from ring3.proc.system import System
     from ring3.protocols import Instrument
 
 T = TypeVar("T")
 StrOrBytes = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Env = Mapping[str, str] | Mapping[bytes, bytes]
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "run"]
 
@@ -29,13 +30,17 @@ __all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "run"]
 class Kernel:
     """One kernel: a file system, processes, and the machine they run on.
 
-    root:   host directory the guest sees as `/`, through a copy-on-write overlay held in memory.
-    mounts: further host directories, each "HOST:GUEST[:ro|:rw|:cow]" (read-only unless said otherwise).
-    seed:   an integer makes layout randomisation and getrandom(2) repeatable; None takes real randomness.
+    root:     host directory the guest sees as `/`, through a copy-on-write overlay held in memory.
+    mounts:   further host directories or files, each "HOST:GUEST[:ro|:rw|:cow]" (read-only unless said otherwise), in this order.
+    seed:     an integer makes layout randomisation and getrandom(2) repeatable; None takes real randomness.
     hostname: what uname(2) tells.
+    instruments: who watches (`ring3.protocols.Instrument`), from the first call on.
 
-    Use it as a context manager, or call `close()`.  All methods may be called from any thread.  Raises
-    `MachineUnavailable` at the first process where guests cannot run, `OSError` for a root or mount that is not there.
+    Use it as a context manager, or call `close()`.  Every method may be called from any thread.  The kernel starts with its first
+    process, on a thread of its own, and dies with the Python process or when nobody refers to it any more.
+
+    Raises ValueError for a mount that cannot be understood, FileNotFoundError or NotADirectoryError for a root or mount that is not
+    there; the first process raises `MachineUnavailable` where guests cannot run.
 
     >>> with Kernel() as kernel:
     ...     kernel.run(["/bin/echo", "hello"], capture_output=True).stdout
@@ -53,21 +58,16 @@ class Kernel:
     ) -> None:
         from ring3.boot import BootOptions
 
-        self._options: BootOptions = BootOptions(
+        options = BootOptions(
             root=os.fsdecode(os.path.abspath(root)),
             mounts=tuple(parse_mount(m) if isinstance(m, str) else m for m in mounts),
             seed=seed,
             hostname=hostname,
         )
-        self._instruments = list(instruments)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._started = threading.Event()
-        self._system: System | None = None
-        self._failure: BaseException | None = None
-        self._closed = False
-        self._owner_pid = os.getpid()
-        self._processes: dict[int, Process] = {}
+        options.check()
+        self.loop = Loop(options, list(instruments))
+        self._absent = absent_streams()
+        self._is_guarded = False
 
     # --- life
     def __enter__(self) -> Kernel:
@@ -78,168 +78,113 @@ class Kernel:
 
     def close(self) -> None:
         """End every process and give everything back.  Twice is harmless."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        thread, system = self._thread, self._system
-        if thread is None or system is None or os.getpid() != self._owner_pid:
-            return
-        if thread.is_alive():
-            system.scheduler.post(self._finish)
-            thread.join()
+        self.loop.stop()
 
-    def _finish(self) -> None:
-        from ring3.proc.lifecycle import exit_process
+    def _guard(self) -> None:
+        """See to it that this kernel ends when it is forgotten, and before Python does."""
+        if not self._is_guarded:
+            from weakref import finalize
 
-        assert self._system is not None
-        for p in list(self._system.procs.values()):
-            if p is not self._system.init:
-                exit_process(p, 9)
-        self._system.scheduler.finished = True
-
-    def _start(self) -> System:
-        """The running system, started if need be.  Raises what starting it raised."""
-        if os.getpid() != self._owner_pid:
-            raise RuntimeError("this kernel belongs to the process that made it; a forked child makes its own")
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("this kernel is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._main, name="ring3-kernel", daemon=True)
-                self._thread.start()
-        self._started.wait()
-        if self._failure is not None:
-            raise self._failure
-        assert self._system is not None
-        return self._system
-
-    def _main(self) -> None:
-        """The kernel thread."""
-        from ring3.boot import boot
-
-        try:
-            system = boot(self._options)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asked for the start
-            self._failure = error
-            self._started.set()
-            return
-        system.instruments.extend(self._instruments)
-        system.on_reap = self._reaped
-        system.on_job_change = self._job_changed
-        self._system = system
-        self._started.set()
-        try:
-            system.scheduler.run()
-        except BaseException as error:  # noqa: BLE001 - a bug of this kernel reaches every waiting caller
-            self._failure = error
-        finally:
-            system.mounts.close()
-            system.machine.close()
-            for process in list(self._processes.values()):
-                process.ended(None, self._failure)
+            self._is_guarded = True
+            finalize(self, self.loop.abandon)
 
     def call(self, action: Callable[[System], T]) -> T:
-        """Run `action(system)` on the kernel's thread and give back its result or raise what it raised."""
-        system = self._start()
-        if threading.current_thread() is self._thread:
-            return action(system)
-        done = threading.Event()
-        outcome: list[Any] = [None, None]
+        """Run `action(system)` on the kernel's thread and give back its result or raise what it raised.
 
-        def act() -> None:
-            try:
-                outcome[0] = action(system)
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller
-                outcome[1] = error
-            done.set()
+        For looking inside (`ring3.proc.system.System`); the kernel serves nobody meanwhile.
+        """
+        self._guard()
+        return self.loop.call(action)
 
-        system.scheduler.post(act)
-        while not done.wait(1.0):
-            if not self._thread_alive():
-                raise self._failure or RuntimeError("the kernel ended")
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]  # type: ignore[no-any-return]
-
-    def post(self, action: Callable[[System], None]) -> None:
-        """Have `action(system)` called on the kernel's thread soon; nothing is waited for.  Fit for signal handlers."""
-        system = self._system
-        if system is not None and self._thread_alive():
-            system.scheduler.post(lambda: action(system))
-
-    def _thread_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    @property
+    def missing_calls(self) -> dict[str, int]:
+        """System calls that answered ENOSYS because ring3 lacks them: name to how often."""
+        return self.loop.missing_calls
 
     # --- processes
     def spawn(
         self,
         args: Sequence[StrOrBytes] | StrOrBytes,
-        *,
+        bufsize: int = -1,
         executable: StrOrBytes | None = None,
-        stdin: Stdio = None,
-        stdout: Stdio = None,
-        stderr: Stdio = None,
+        stdin: StdioArg = None,
+        stdout: StdioArg = None,
+        stderr: StdioArg = None,
+        *,
+        shell: bool = False,
         cwd: StrOrBytes | None = None,
-        env: Mapping[str, str] | Mapping[bytes, bytes] | None = None,
-        umask: int = -1,
-        user: int | None = None,
-        group: int | None = None,
+        env: Env | None = None,
+        text: bool | None = None,
+        universal_newlines: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        restore_signals: bool = True,
         start_new_session: bool = False,
-        ignored_signals: Collection[int] = (),
+        process_group: int | None = None,
+        pass_fds: Collection[int] = (),
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Collection[str | int] | None = None,
+        umask: int = -1,
     ) -> Process:
-        """Start a program; the arguments are those of `subprocess.Popen`.
+        """Start a program.  The arguments are those of `subprocess.Popen`, and so are its defaults.
 
-        A name without a slash is looked for along the guest's PATH.  `cwd` is a guest path.  Raises `FileNotFoundError`,
-        `PermissionError` or another `OSError` when the guest's kernel refuses the program.  `ignored_signals` are the numbers
-        of signals it starts with ignored.
+        `args[0]` without a slash is looked for along PATH, in the guest.  `cwd` is a directory of the guest; without, it starts in the
+        caller's where the guest has one of that name.  `env` replaces the caller's environment.  Names of users and groups are the
+        host's.  `process_group=0` gives it a group of its own.  Signals this process ignores, the program starts with ignored.
+
+        Raises FileNotFoundError, PermissionError or another OSError when the guest's kernel refuses the program (`filename` says which
+        file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a closed kernel.
         """
-        argv = [os.fsencode(args)] if isinstance(args, str | bytes | os.PathLike) else [os.fsencode(a) for a in args]
-        if not argv:
-            raise ValueError("args must name a program")
-        environment = {os.fsencode(k): os.fsencode(v) for k, v in (os.environ if env is None else env).items()}
-        process = Process(self, [os.fsdecode(a) for a in argv], stdin, stdout, stderr)
+        if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
+            raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
+        argv = _argument_vector(args, shell=shell)
+        request = {
+            "executable": os.fsencode(executable) if executable is not None else argv[0],
+            "argv": argv,
+            "env": _environment(os.environ if env is None else env),
+            "cwd": os.fsencode(cwd) if cwd is not None else None,
+            "umask": umask,
+            "user": _user_id(user),
+            "group": _group_id(group),
+            "groups": None if extra_groups is None else tuple(_group_id(g) for g in extra_groups),
+            "new_session": start_new_session,
+            "process_group": process_group,
+            "ignored": _ignored_signals(restore=restore_signals),
+        }
+        as_text = TextMode(encoding, errors) if text or universal_newlines or encoding or errors else None
+        process = Process(self, args, Stdio(stdin, stdout, stderr, pass_fds, self._absent), as_text, bufsize)
         try:
-            self.call(
-                lambda system: process.start(
-                    system,
-                    executable=os.fsencode(executable) if executable is not None else argv[0],
-                    argv=argv,
-                    env=environment,
-                    cwd=os.fsencode(cwd) if cwd is not None else None,
-                    umask=umask,
-                    user=user,
-                    group=group,
-                    new_session=start_new_session,
-                    ignored=ignored_signals,
-                )
-            )
+            self.call(lambda system: process.start(system, **request))
         except BaseException:
-            process.close_all()
+            process.close_streams()
             raise
-        process.close_guest_side()
         return process
 
     def run(
         self,
         args: Sequence[StrOrBytes] | StrOrBytes,
+        bufsize: int = -1,
+        executable: StrOrBytes | None = None,
+        stdin: StdioArg = None,
+        stdout: StdioArg = None,
+        stderr: StdioArg = None,
         *,
         input: bytes | str | None = None,  # noqa: A002 - subprocess.run's word
         capture_output: bool = False,
         timeout: float | None = None,
         check: bool = False,
-        text: bool | None = None,
-        encoding: str | None = None,
-        errors: str | None = None,
-        stdin: Stdio = None,
-        stdout: Stdio = None,
-        stderr: Stdio = None,
         **spawn: Any,
     ) -> subprocess.CompletedProcess[Any]:
-        """Run a program to its end: the arguments and the result of `subprocess.run`.
+        """Run a program to its end: the arguments and the result of `subprocess.run`; those not named here are `spawn`'s.
 
-        `timeout` is in seconds; when it passes, the program is killed and `subprocess.TimeoutExpired` raised with the output so
-        far.  `check` raises `subprocess.CalledProcessError` for a status that is not 0.  A negative `returncode` is a signal.
+        `timeout` is in seconds; when it passes, the program is killed and `subprocess.TimeoutExpired` raised with the output so far.
+        `check` raises `subprocess.CalledProcessError` for a status other than 0.  A negative `returncode` is a signal.  A bug of the
+        kernel itself is raised as `ring3.KernelFault`, with the call that met it.
+
+        >>> with Kernel() as kernel:
+        ...     kernel.run("tr a-z A-Z", shell=True, input="shout", text=True, capture_output=True).stdout
+        'SHOUT'
         """
         import subprocess
 
@@ -251,54 +196,58 @@ class Kernel:
             if stdout is not None or stderr is not None:
                 raise ValueError("stdout and stderr arguments may not be used with capture_output.")
             stdout = stderr = PIPE
-        as_text = bool(text or encoding or errors)
-        if isinstance(input, str):
-            input = input.encode(encoding or "utf-8", errors or "strict")  # noqa: A001
-
-        def decoded(data: bytes | None) -> Any:
-            if data is None or not as_text:
-                return data
-            return data.decode(encoding or "utf-8", errors or "strict").replace("\r\n", "\n").replace("\r", "\n")
-
-        with self.spawn(args, stdin=stdin, stdout=stdout, stderr=stderr, **spawn) as process:
+        with self.spawn(args, bufsize, executable, stdin, stdout, stderr, **spawn) as process:
             try:
                 out, err = process.communicate(input, timeout=timeout)
-            except subprocess.TimeoutExpired as expired:
-                process.kill()
-                out, err = process.communicate()
-                raise subprocess.TimeoutExpired(process.args, expired.timeout, output=out, stderr=err) from None
             except BaseException:
                 process.kill()
                 raise
             status = process.wait()
         if check and status:
-            raise subprocess.CalledProcessError(status, process.args, output=decoded(out), stderr=decoded(err))
-        return subprocess.CompletedProcess(process.args, status, decoded(out), decoded(err))
+            raise subprocess.CalledProcessError(status, process.args, output=out, stderr=err)
+        return subprocess.CompletedProcess(process.args, status, out, err)
 
-    # --- told by the kernel's thread
-    def _reaped(self, p: Any) -> None:
-        process = self._processes.pop(p.pid, None)
-        if process is not None:
-            process.ended(p.exit_status, None)
 
-    def _job_changed(self, p: Any) -> None:
-        process = self._processes.get(p.pid)
-        if process is not None:
-            process.job_changed(p.stopped_by)
+def _argument_vector(args: Sequence[StrOrBytes] | StrOrBytes, *, shell: bool) -> list[bytes]:
+    argv = [os.fsencode(args)] if isinstance(args, str | bytes | os.PathLike) else [os.fsencode(a) for a in args]
+    if shell:
+        argv = [b"/bin/sh", b"-c", *argv]
+    if not argv:
+        raise ValueError("args is empty: it must name a program")
+    if any(b"\0" in word for word in argv):
+        raise ValueError("embedded null byte")
+    return argv
 
-    def adopt(self, pid: int, process: Process) -> None:
-        """Have `process` told when the guest process `pid` stops, goes on, or ends.  On the kernel's thread only."""
-        self._processes[pid] = process
 
-    def forget(self, pid: int) -> None:
-        """Take `adopt` back."""
-        self._processes.pop(pid, None)
+def _environment(env: Env) -> dict[bytes, bytes]:
+    encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
+    if any(b"=" in key or b"\0" in key or b"\0" in value for key, value in encoded.items()):
+        raise ValueError("illegal environment variable name or value")
+    return encoded
 
-    # --- statistics
-    @property
-    def missing_calls(self) -> dict[str, int]:
-        """System calls that answered ENOSYS because ring3 lacks them: name to how often."""
-        return dict(self._system.missing_calls) if self._system is not None else {}
+
+def _ignored_signals(*, restore: bool) -> list[int]:
+    """The numbers of the signals this process ignores, without those that Python itself does (`restore`)."""
+    import signal
+
+    pythons_own = (signal.SIGPIPE, signal.SIGXFSZ) if restore else ()
+    return [s for s in range(1, signal.NSIG) if s not in pythons_own and signal.getsignal(s) is signal.SIG_IGN]
+
+
+def _user_id(user: str | int | None) -> int | None:
+    if not isinstance(user, str):
+        return user
+    import pwd
+
+    return pwd.getpwnam(user).pw_uid
+
+
+def _group_id(group: str | int | None) -> int | None:
+    if not isinstance(group, str):
+        return group
+    import grp
+
+    return grp.getgrnam(group).gr_gid
 
 
 def parse_mount(text: str) -> MountSpec:
@@ -307,26 +256,31 @@ def parse_mount(text: str) -> MountSpec:
     >>> parse_mount("/src:/work:rw")
     MountSpec(host='/src', guest='/work', mode='rw')
     """
-    from ring3.boot import MountSpec
+    from ring3.boot import MODES, MountSpec
 
     parts = text.split(":")
     mode = parts.pop() if len(parts) == 3 else "ro"
-    if len(parts) != 2 or mode not in ("ro", "rw", "cow") or not parts[0] or not parts[1].startswith("/"):
+    if len(parts) != 2 or mode not in MODES or not parts[0] or not parts[1].startswith("/"):
         raise ValueError(f"mount {text!r}: write HOST:GUEST, HOST:GUEST:ro, HOST:GUEST:rw or HOST:GUEST:cow, with GUEST absolute")
     return MountSpec(parts[0], parts[1], mode)
 
 
-_KERNEL_OPTIONS = ("root", "mounts", "seed", "hostname", "instruments")
-
-
-def run(args: Sequence[StrOrBytes] | StrOrBytes, **options: Any) -> subprocess.CompletedProcess[Any]:
+def run(
+    args: Sequence[StrOrBytes] | StrOrBytes,
+    *,
+    root: StrOrBytes = "/",
+    mounts: Sequence[str | MountSpec] = (),
+    seed: int | None = None,
+    hostname: str = "ring3",
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
     """Run one program in a kernel of its own: `subprocess.run`, with a kernel in between.
 
-    Takes the arguments of `Kernel` (root, mounts, seed, hostname) and of `Kernel.run`.  What the program writes is gone with the
-    kernel, except through mounts that are "rw".
+    `root`, `mounts`, `seed` and `hostname` are those of `Kernel`; all other arguments, the result and the errors are those of
+    `Kernel.run`.  What the program writes is gone with the kernel, except through mounts that are "rw".
 
     >>> run(["/bin/sh", "-c", "echo $((6*7))"], capture_output=True).stdout
     b'42\\n'
     """
-    with Kernel(**{name: options.pop(name) for name in _KERNEL_OPTIONS if name in options}) as kernel:
+    with Kernel(root=root, mounts=mounts, seed=seed, hostname=hostname) as kernel:
         return kernel.run(args, **options)

@@ -1,21 +1,28 @@
-"""The first exec of a process that no other process made: what `spawn` asks of the kernel, on the kernel's thread."""
+"""The first exec of a process that no other process made: what `spawn` asks of the kernel, on the kernel's thread.
+
+Such a process stands to process 1 as a program stands to the shell that started it: in its session (whose terminal is the host's),
+in its process group unless told otherwise, and stopped by Ctrl-Z, since there is somebody to make it go on.
+"""
 
 from __future__ import annotations
 
 import errno as host_errno
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import SIG_IGN, SigAction
-from ring3.errors import EACCES, ENOENT, ENOTDIR, Errno
+from ring3.errors import EACCES, ENOENT, ENOTDIR, EPERM, Errno
+from ring3.exec.first import exec_first
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import FsContext, Proc, Session, Thread
 from ring3.proc.system import System, default_rlimits
+from ring3.proc.terminal import adopt_terminal, host_stream
 from ring3.vfs.dentry import Dentry
+from ring3.vfs.namei import namei, open_file
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -23,7 +30,7 @@ DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class LaunchRequest(NamedTuple):
     """One program to start, in the terms of `subprocess.Popen`.
 
-    `stdio` are host descriptors for the guest's 0, 1 and 2, taken over; None leaves one closed, or /dev/null where `null` says so.
+    `streams` are guest descriptors with the host descriptors they are, taken over; `null` guest descriptors that are /dev/null.
     `ignored` are the signals the program starts with ignored.
     """
 
@@ -34,29 +41,35 @@ class LaunchRequest(NamedTuple):
     umask: int = -1
     user: int | None = None
     group: int | None = None
+    groups: tuple[int, ...] | None = None
     new_session: bool = False
-    stdio: Sequence[int | None] = (None, None, None)
-    null: Sequence[bool] = (False, False, False)
+    process_group: int | None = None
+    streams: Mapping[int, int] = {}
+    null: Collection[int] = ()
     ignored: Collection[int] = ()
 
 
 def launch(system: System, request: LaunchRequest, register: Callable[[int], None]) -> Proc:
     """A running process, child of the kernel's own process 1.  `register(pid)` is called before its first instruction.
 
-    Raises OSError with the host's number of the guest's refusal; no process is left then.
+    Raises OSError with the host's number of the guest's refusal and the name of the file it is about; no process is left then.
     """
-    from ring3.exec.first import exec_first
-
     p = _skeleton(system, request)
     t = p.threads[p.pid]
+    subject = request.cwd or b""
+    system.current = t
     try:
-        p.fs.cwd = _directory(t, request.cwd)
-        _open_streams(t, request)
-        _exec_along_path(t, exec_first, request)
+        try:
+            p.fs.cwd = _directory(t, request.cwd)
+        finally:
+            _open_streams(t, request)           # taken over, whatever comes
+        subject = request.executable
+        _join_group(p, request)
+        _exec_along_path(t, request)
     except Errno as refusal:
         _undo(p)
         number = getattr(host_errno, refusal.name, 0)
-        raise OSError(number, refusal.reason or os.strerror(number), os.fsdecode(request.executable)) from refusal
+        raise OSError(number, _say(refusal, number), os.fsdecode(subject)) from refusal
     except BaseException:
         _undo(p)
         raise
@@ -68,19 +81,29 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
     return p
 
 
+def _say(refusal: Errno, number: int) -> str:
+    """The error's own words, with the reason where there is one."""
+    text = os.strerror(number)
+    return f"{text}: {refusal.reason}" if refusal.reason and refusal.reason != text else text
+
+
 def _skeleton(system: System, request: LaunchRequest) -> Proc:
     """A process with one thread and no program."""
     p = Proc(system, system.new_pid(), system.init)
     t = Thread(p, p.pid)
     p.personality = system.personalities["linux"]
     p.fds = FdTable()
-    p.cred = _credentials(request.user, request.group)
+    p.cred = _credentials(request)
     p.rlimits = default_rlimits()
     p.start_ns = system.now_ns()
-    p.session = Session(p.pid)
     p.fs = FsContext(system.mounts.root, system.mounts.root, request.umask if request.umask >= 0 else _host_umask())
     for signo in request.ignored:
         p.actions.table[signo] = SigAction(SIG_IGN)
+    if request.new_session:
+        p.session = Session(p.pid)
+    else:
+        p.session = system.init.session
+        p.pgrp = system.init.pgrp
     p.threads[p.pid] = t
     system.procs[p.pid] = p
     system.threads[p.pid] = t
@@ -88,8 +111,26 @@ def _skeleton(system: System, request: LaunchRequest) -> Proc:
     return p
 
 
+def _join_group(p: Proc, request: LaunchRequest) -> None:
+    """The process group asked for; 0 is one of its own.  Raises EPERM for one that is not of its session."""
+    wanted = request.process_group
+    if wanted is None:
+        return
+    system = p.system
+    wanted = wanted or p.pid
+    if p.session.sid == p.pid or (
+        wanted != p.pid and not any(o.pgrp == wanted and o.session is p.session for o in system.procs.values())
+    ):
+        raise EPERM(f"no process group {wanted} in this session")
+    if p.session.tty is not None and p.session.tty.foreground == p.pgrp:
+        p.session.tty.foreground = wanted
+    p.pgrp = wanted
+    system.jobs.add(wanted)
+
+
 def _undo(p: Proc) -> None:
     system = p.system
+    system.current = None
     p.fds.release()
     system.procs.pop(p.pid, None)
     system.threads.pop(p.pid, None)
@@ -97,12 +138,12 @@ def _undo(p: Proc) -> None:
         system.init.children.remove(p)
 
 
-def _credentials(user: int | None, group: int | None) -> Cred:
+def _credentials(request: LaunchRequest) -> Cred:
     """The caller's own ids, or those asked for."""
-    uid = os.getuid() if user is None else user
-    gid = os.getgid() if group is None else group
-    groups = tuple(sorted(os.getgroups())) if user is None else ()
-    return Cred(uid, uid, uid, uid, gid, gid, gid, gid, groups)
+    uid = os.getuid() if request.user is None else request.user
+    gid = os.getgid() if request.group is None else request.group
+    groups = tuple(os.getgroups()) if request.groups is None else request.groups
+    return Cred(uid, uid, uid, uid, gid, gid, gid, gid, tuple(sorted(groups)))
 
 
 def _host_umask() -> int:
@@ -116,13 +157,11 @@ def _host_umask() -> int:
 
 def _directory(t: Thread, cwd: bytes | None) -> Dentry:
     """Where it starts: what was asked for, else the caller's directory where the guest has one of that name, else the root."""
-    from ring3.vfs.namei import namei
-
     ctx = namei_context(t)
     if cwd is not None:
         found = namei(ctx, cwd)
         if not found.vnode.is_dir:
-            raise ENOTDIR(f"{os.fsdecode(cwd)} is not a directory")
+            raise ENOTDIR
         return found
     try:
         found = namei(ctx, os.getcwdb())
@@ -132,22 +171,18 @@ def _directory(t: Thread, cwd: bytes | None) -> Dentry:
 
 
 def _open_streams(t: Thread, request: LaunchRequest) -> None:
-    """Descriptors 0 to 2.  A terminal among them becomes the controlling terminal, with the process in its foreground."""
-    from ring3.proc.terminal import adopt_terminal, host_stream
-    from ring3.vfs.namei import open_file
-
+    """The descriptors it starts with.  A terminal among them becomes its session's, with the process in the foreground."""
     p = t.proc
-    for fd, (host, null) in enumerate(zip(request.stdio, request.null, strict=True)):
-        if host is not None:
-            stream = host_stream(t.system, host)
-            p.fds.set(fd, stream)
-            if not request.new_session:
-                adopt_terminal(p, stream)
-        elif null:
-            p.fds.set(fd, open_file(namei_context(t), b"/dev/null", OpenFlags.RDWR, 0))
+    for fd, host in request.streams.items():
+        stream = host_stream(t.system, host)
+        p.fds.set(fd, stream)
+        if not request.new_session:
+            adopt_terminal(p, stream)
+    for fd in request.null:
+        p.fds.set(fd, open_file(namei_context(t), b"/dev/null", OpenFlags.RDWR, 0))
 
 
-def _exec_along_path(t: Thread, exec_first: Callable[..., None], request: LaunchRequest) -> None:
+def _exec_along_path(t: Thread, request: LaunchRequest) -> None:
     """execvp(3): a name without a slash is tried along PATH; EACCES is remembered, the last refusal is ENOENT."""
     env = [key + b"=" + value for key, value in request.env.items()]
     if b"/" in request.executable:
@@ -164,4 +199,4 @@ def _exec_along_path(t: Thread, exec_first: Callable[..., None], request: Launch
             denied = refusal
         else:
             return
-    raise denied or ENOENT(f"{os.fsdecode(request.executable)}: not found along PATH")
+    raise denied or ENOENT

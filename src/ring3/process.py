@@ -1,10 +1,11 @@
 """The handle of one guest process, shaped like `subprocess.Popen`.
 
-Not here: how the process runs.  `start` is called on the kernel's thread, everything else from any other.
+Not here: how the process runs.  `start`, `ended` and `job_changed` are called on the kernel's thread, everything else from any other.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal as host_signal
 import threading
@@ -14,74 +15,54 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from ring3.kernel import Kernel
-    from ring3.proc.proc import Proc
     from ring3.proc.system import System
+    from ring3.stdio import Stdio
 
-PIPE: Final = -1          # subprocess's numbers
-STDOUT: Final = -2
-DEVNULL: Final = -3
+_PIECE: Final = 65536
+_PIPE_BUF: Final = 4096        # what a pipe takes without blocking once poll(2) says that there is room
 
-Stdio = int | IO[Any] | None
-_PIECE = 65536
+
+class TextMode:
+    """How a program's streams are text: `subprocess`'s encoding and errors."""
+
+    __slots__ = ("encoding", "errors")
+
+    def __init__(self, encoding: str | None, errors: str | None) -> None:
+        self.encoding = encoding
+        self.errors = errors
 
 
 class Process:
-    """A started program.
+    """A started program, as `Kernel.spawn` gives it back.
 
-    `pid` is its id in the guest's kernel; `stdin`, `stdout`, `stderr` are binary file objects where PIPE was asked for;
-    `returncode` is None until it ended, then its status, or minus the number of the signal that ended it.
+    `args` is what was asked for, `pid` its id in the guest's kernel.  `stdin`, `stdout` and `stderr` are file objects where PIPE was
+    asked for, else None.  `returncode` is None until it ended, then its status, or minus the number of the signal that ended it.
+
+    >>> import ring3
+    >>> with ring3.Kernel() as kernel, kernel.spawn(["cat"], stdin=ring3.PIPE, stdout=ring3.PIPE) as process:
+    ...     process.communicate(b"there and back")[0]
+    b'there and back'
     """
 
-    def __init__(self, kernel: Kernel, args: list[str], stdin: Stdio, stdout: Stdio, stderr: Stdio) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: Kernel, args: Any, stdio: Stdio, text: TextMode | None = None, bufsize: int = -1) -> None:
         self.args = args
         self.pid = 0
         self.returncode: int | None = None
-        self.stdin: IO[bytes] | None = None
-        self.stdout: IO[bytes] | None = None
-        self.stderr: IO[bytes] | None = None
-        self.on_stop: Callable[[int], None] | None = None     # told the stopping signal, 0 when it goes on; kernel's thread
+        self.stdin: IO[Any] | None = None
+        self.stdout: IO[Any] | None = None
+        self.stderr: IO[Any] | None = None
+        self.on_change: Callable[[], None] | None = None     # called when it stops, goes on or ends; on the kernel's thread
+        self.stopped_by = 0                                  # the signal that stopped it, 0 while it runs
+        self.kernel = kernel
+        self._stdio = stdio
         self._failure: BaseException | None = None
         self._ended = threading.Event()
-        self._guest_fds: list[int | None] = [None, None, None]
-        self._null = [False, False, False]
-        try:
-            self._guest_fds[0] = self._prepare(0, stdin)
-            self._guest_fds[1] = self._prepare(1, stdout)
-            if stderr == STDOUT:
-                self._guest_fds[2] = None if self._guest_fds[1] is None else os.dup(self._guest_fds[1])
-                self._null[2] = self._null[1]
-            else:
-                self._guest_fds[2] = self._prepare(2, stderr)
-        except BaseException:
-            self.close_all()
-            raise
-
-    def _prepare(self, index: int, stdio: Stdio) -> int | None:
-        """The host descriptor the guest's descriptor `index` shall be; None for none (closed, or the guest's /dev/null)."""
-        if stdio is None:
-            try:
-                return os.dup(index)
-            except OSError:
-                return None
-        if stdio == DEVNULL:
-            self._null[index] = True
-            return None
-        if stdio == PIPE:
-            reader, writer = os.pipe()
-            if index == 0:
-                self.stdin = os.fdopen(writer, "wb", 0)
-                return reader
-            mine = os.fdopen(reader, "rb", -1)
-            if index == 1:
-                self.stdout = mine
-            else:
-                self.stderr = mine
-            return writer
-        fd = stdio if isinstance(stdio, int) else stdio.fileno()
-        if fd < 0:
-            raise ValueError(f"descriptor {fd} is none")
-        return os.dup(fd)
+        self._read: tuple[list[bytes], list[bytes]] = ([], [])
+        self._unsent: memoryview | None = None               # input of `communicate` that was not sent yet
+        self.stdin, self.stdout, self.stderr = (
+            _open(fd, "w" if index == 0 else "r", bufsize, text) if fd is not None else None for index, fd in enumerate(stdio.ours)
+        )
+        stdio.ours = [None, None, None]
 
     # --- on the kernel's thread
     def start(self, system: System, **request: Any) -> None:
@@ -91,29 +72,29 @@ class Process:
         """
         from ring3.launch import LaunchRequest, launch
 
-        stdio, self._guest_fds = self._guest_fds, [None, None, None]      # the guest's from here on
-
         def register(pid: int) -> None:
             self.pid = pid
-            self.kernel.adopt(pid, self)
+            self.kernel.loop.adopt(pid, self)
 
-        launch(system, LaunchRequest(stdio=stdio, null=self._null, **request), register)
+        launch(system, LaunchRequest(streams=self._stdio.take(), null=self._stdio.null, **request), register)
 
     def ended(self, status: int | None, failure: BaseException | None) -> None:
         """The process is gone, with a wait status word; or the kernel is, with a failure."""
-        if self._ended.is_set():
-            return
         if status is None:
             self._failure = failure
-            self.returncode = -9
+            self.returncode = -host_signal.SIGKILL
         else:
             signo = status & 0x7F
             self.returncode = -signo if signo else status >> 8 & 0xFF
         self._ended.set()
+        if self.on_change is not None:
+            self.on_change()
 
     def job_changed(self, stopped_by: int) -> None:
-        if self.on_stop is not None:
-            self.on_stop(stopped_by)
+        """It was stopped by a signal, or goes on (0)."""
+        self.stopped_by = stopped_by
+        if self.on_change is not None:
+            self.on_change()
 
     # --- from anywhere
     def poll(self) -> int | None:
@@ -136,57 +117,73 @@ class Process:
         return self.returncode
 
     def send_signal(self, signo: int) -> None:
-        """Send it a signal; nothing happens once it ended."""
-        if self._ended.is_set():
+        """Send it signal number `signo`; nothing happens once it ended.  Raises ValueError for what is no signal."""
+        if not 0 <= signo <= 64:
+            raise ValueError(f"{signo} is no signal's number")
+        if self._ended.is_set() or not signo:
             return
 
         def send(system: System) -> None:
             from ring3.abi.signals import SigInfo
             from ring3.proc.signals import send_to_process
 
-            p: Proc | None = system.procs.get(self.pid)
+            p = system.procs.get(self.pid)
             if p is not None:
-                send_to_process(p, SigInfo(signo))
+                send_to_process(p, SigInfo(signo, uid=os.getuid()))
 
         try:
-            self.kernel.call(send)
+            self.kernel.loop.call(send)
         except RuntimeError:
             if not self._ended.is_set():
                 raise
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send it SIGTERM."""
         self.send_signal(host_signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send it SIGKILL."""
         self.send_signal(host_signal.SIGKILL)
 
-    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:  # noqa: A002
-        """Send `input`, read what it prints, wait for its end.
+    def communicate(self, input: bytes | str | None = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002
+        """Send `input`, read what it prints until it closes its streams, wait for its end: `(stdout, stderr)`, None for no pipe.
 
-        Raises `subprocess.TimeoutExpired` with the output so far; the process goes on then, and a second call reads the rest.
+        Raises `subprocess.TimeoutExpired` with the output so far (bytes) after `timeout` seconds; the process goes on then, and a second
+        call reads the rest.  ValueError for input given to a second call.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._unsent is None:
+            self._unsent = memoryview(self._encoded(input))
+            if self.stdin is not None:
+                _flush(self.stdin)
+        elif input:
+            raise ValueError("Cannot send input after starting communication")
+        self._exchange(timeout, deadline)
+        if not self._ended.wait(None if deadline is None else max(deadline - time.monotonic(), 0)):
+            self._time_out(timeout)
+        if self._failure is not None:
+            raise self._failure
+        return self._decoded(self.stdout, 0), self._decoded(self.stderr, 1)
+
+    def _exchange(self, timeout: float | None, deadline: float | None) -> None:
+        """Read and write until all our ends are closed."""
         import select
 
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not hasattr(self, "_read"):
-            self._read: dict[int, list[bytes]] = {1: [], 2: []}
-            self._to_write = memoryview(input or b"")
         poller = select.poll()
-        outputs = {f.fileno(): (index, f) for index, f in ((1, self.stdout), (2, self.stderr)) if f is not None and not f.closed}
+        outputs = {f.fileno(): (index, f) for index, f in enumerate((self.stdout, self.stderr)) if f is not None and not f.closed}
         for fd in outputs:
             poller.register(fd, select.POLLIN)
         stdin = self.stdin if self.stdin is not None and not self.stdin.closed else None
-        if stdin is not None and not self._to_write:
-            stdin.close()
-            stdin = None
         if stdin is not None:
-            poller.register(stdin.fileno(), select.POLLOUT)
+            if self._unsent:
+                poller.register(stdin.fileno(), select.POLLOUT)
+            else:
+                _close(stdin)
+                stdin = None
         while outputs or stdin is not None:
-            left = None if deadline is None else deadline - time.monotonic()
-            ready = poller.poll(None if left is None else max(left, 0) * 1000)
-            if not ready and left is not None and left <= 0:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            ready = poller.poll(None if left is None else left * 1000)
+            if not ready and left is not None and time.monotonic() >= deadline:  # type: ignore[operator]
                 self._time_out(timeout)
             for fd, _events in ready:
                 if fd in outputs:
@@ -198,62 +195,83 @@ class Process:
                         poller.unregister(fd)
                         del outputs[fd]
                         file.close()
-                elif stdin is not None:
-                    stdin = self._feed(stdin, poller)
-        left = None if deadline is None else max(deadline - time.monotonic(), 0)
-        if not self._ended.wait(left):
-            self._time_out(timeout)
-        if self._failure is not None:
-            raise self._failure
-        return (
-            b"".join(self._read[1]) if self.stdout is not None else None,
-            b"".join(self._read[2]) if self.stderr is not None else None,
-        )
+                elif stdin is not None and self._feed(fd):
+                    poller.unregister(fd)
+                    _close(stdin)
+                    stdin = None
 
-    def _feed(self, stdin: IO[bytes], poller: Any) -> IO[bytes] | None:
-        """Write the next piece of input; None when there is no more to write or nobody to read it."""
+    def _feed(self, fd: int) -> bool:
+        """Write the next piece of input; True when there is no more to write, or nobody to read it."""
+        assert self._unsent is not None
         try:
-            written = os.write(stdin.fileno(), self._to_write[:512])
+            self._unsent = self._unsent[os.write(fd, self._unsent[:_PIPE_BUF]) :]
         except BrokenPipeError:
-            written = len(self._to_write)
-        self._to_write = self._to_write[written:]
-        if self._to_write:
-            return stdin
-        poller.unregister(stdin.fileno())
-        stdin.close()
-        return None
+            self._unsent = self._unsent[:0]
+        return not self._unsent
+
+    def _encoded(self, data: bytes | str | None) -> bytes:
+        if isinstance(data, str):
+            if not isinstance(self.stdin, io.TextIOWrapper):
+                raise TypeError("input is text, and the streams are binary: ask for text=True")
+            return data.encode(self.stdin.encoding, self.stdin.errors or "strict")
+        return data or b""
+
+    def _decoded(self, file: IO[Any] | None, index: int) -> Any:
+        if file is None:
+            return None
+        data = b"".join(self._read[index])
+        if isinstance(file, io.TextIOWrapper):
+            return data.decode(file.encoding, file.errors or "strict").replace("\r\n", "\n").replace("\r", "\n")
+        return data
 
     def _time_out(self, timeout: float | None) -> None:
         import subprocess
 
         assert timeout is not None
-        raise subprocess.TimeoutExpired(
-            self.args, timeout, output=b"".join(self._read[1]) or None, stderr=b"".join(self._read[2]) or None
-        )
+        out, err = (b"".join(pieces) or None for pieces in self._read)
+        raise subprocess.TimeoutExpired(self.args, timeout, output=out, stderr=err)
 
-    # --- descriptors
-    def close_guest_side(self) -> None:
-        """Close what was prepared for the guest and not taken over."""
-        for fd in self._guest_fds:
-            if fd is not None:
-                os.close(fd)
-        self._guest_fds = [None, None, None]
-
-    def close_all(self) -> None:
-        """Close both sides: it could not be started."""
-        self.close_guest_side()
-        for file in (self.stdin, self.stdout, self.stderr):
-            if file is not None:
-                file.close()
-
+    # --- the end
     def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """Close the pipes and wait for the end, as `subprocess.Popen` does."""
         for file in (self.stdout, self.stderr, self.stdin):
             if file is not None:
-                file.close()
+                _close(file)
         self.wait()
+
+    def close_streams(self) -> None:
+        """Close everything, the guest's side too: it could not be started."""
+        self._stdio.close_guest()
+        for file in (self.stdin, self.stdout, self.stderr):
+            if file is not None:
+                file.close()
 
     def __repr__(self) -> str:
         return f"<ring3.Process {self.pid} {self.args!r} returncode: {self.returncode}>"
+
+
+def _open(fd: int, mode: str, bufsize: int, text: TextMode | None) -> IO[Any]:
+    """Our end of a pipe as a file object, as `subprocess.Popen` makes it."""
+    if text is None:
+        return open(fd, mode + "b", bufsize)
+    return io.TextIOWrapper(
+        open(fd, mode + "b", -1 if bufsize == 1 else bufsize), encoding=text.encoding, errors=text.errors,
+        line_buffering=bufsize == 1, write_through=mode == "w" and bufsize == 0,
+    )
+
+
+def _flush(file: IO[Any]) -> None:
+    try:
+        file.flush()
+    except (BrokenPipeError, ValueError):      # nobody reads it any more; closed already
+        return
+
+
+def _close(file: IO[Any]) -> None:
+    try:
+        file.close()
+    except BrokenPipeError:                    # what was still buffered has no reader
+        return

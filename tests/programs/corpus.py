@@ -81,7 +81,7 @@ SHELL = """
     redirections        | echo out > a; echo err >&2 2>b; { echo 1; echo 2 >&2; } >c 2>&1; cat a c; exec 3<a; read x <&3; echo $x
     exit-codes          | false; echo $?; (exit 300); echo $?; (sh -c 'kill -9 $$'; echo $?) 2>/dev/null; /nonexistent; echo $?; ./words.txt; echo $?
     loops-functions     | f() { local n=$1; [ $n -le 1 ] && echo 1 || echo $(( n * $(f $((n-1))) )); }; f 8; for i in a b; do echo $i; done
-    subshell-depth      | echo $(echo $(echo $(echo $(echo deep)))); (((((echo a))))) 
+    subshell-depth      | echo $(echo $(echo $(echo $(echo deep)))); (((((echo a)))))
     case-and-globs      | for f in *; do case $f in *.txt) echo "text $f";; t*) echo "tree";; *) echo other;; esac; done; echo tree/*/*.c
     read-lines          | n=0; while read a b c; do n=$((n+b)); done < numbers.txt; echo $n; IFS=: read x y < /etc/passwd; echo $x
     fifo                | mkfifo p; (cat lorem.txt > p &) ; wc -l < p; rm p

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import judge
-from tests.guest.build import HERE as GUEST, build
+from tests.guest.build import HERE as GUEST
+from tests.guest.build import build
 from tests.programs.corpus import FILES, Program, corpus
 
 GO_SOURCE = Path(__file__).with_name("hello.go")

@@ -29,7 +29,7 @@ FLOORS = (
     {"calls"},
     {"personality"},
     {"trace"},
-    {"__init__", "kernel", "boot", "launch", "process"},
+    {"__init__", "kernel", "boot", "launch", "loop", "process"},
     {"cli", "__main__"},
 )
 

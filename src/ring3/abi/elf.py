@@ -1,7 +1,7 @@
 """ELF records, as they stand in files and in memory: declared once for each word size.
 
-Field names are those of elf(5) without their prefix.  Only what an exec looks at is here: sections are a debugger's affair.
-Source: System V ABI (gABI 4), elf(5), psABI AMD64 and i386.
+Field names are those of elf(5) without their prefix.  Only what an exec looks at is here: sections are a debugger's
+affair. Source: System V ABI (gABI 4), elf(5), psABI AMD64 and i386.
 """
 
 from __future__ import annotations
@@ -86,17 +86,13 @@ class Phdr(NamedTuple):
     align: int
 
 
-def _phdr32(type: int, offset: int, vaddr: int, paddr: int, filesz: int, memsz: int, flags: int, align: int) -> Phdr:  # noqa: A002
-    """32-bit files have the flags elsewhere."""
-    return Phdr(type, flags, offset, vaddr, paddr, filesz, memsz, align)
-
-
 class _Phdr32:
-    """How `Layout` makes a Phdr of a 32-bit file's words."""
+    """How `Layout` makes a Phdr of a 32-bit file's words, whose flags stand elsewhere."""
 
     @staticmethod
-    def _make(values: tuple[int, ...]) -> Phdr:
-        return _phdr32(*values)
+    def _make(words: tuple[int, ...]) -> Phdr:
+        kind, offset, vaddr, paddr, filesz, memsz, flags, align = words
+        return Phdr(kind, flags, offset, vaddr, paddr, filesz, memsz, align)
 
 
 class ElfClass(NamedTuple):

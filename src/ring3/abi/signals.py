@@ -164,9 +164,9 @@ SS_AUTODISARM: Final = 1 << 31
 def signal_name(signo: int) -> str:
     """How strace and kill(1) name a signal.
 
-    >>> signal_name(9), signal_name(34), signal_name(40)
-    ('SIGKILL', 'SIGRT_2', 'SIGRT_8')
+    >>> signal_name(9), signal_name(32), signal_name(34)
+    ('SIGKILL', 'SIGRTMIN', 'SIGRT_2')
     """
     if 1 <= signo < SIGRTMIN:
         return Signal(signo).name
-    return f"SIGRT_{signo - SIGRTMIN}"
+    return f"SIGRT_{signo - SIGRTMIN}" if signo > SIGRTMIN else "SIGRTMIN"

@@ -64,3 +64,8 @@ class Arch(enum.Enum):
 
     X86_64 = "x86_64"
     I386 = "i386"
+
+    @property
+    def word_size(self) -> int:
+        """Bytes of a pointer."""
+        return 8 if self is Arch.X86_64 else 4

@@ -23,7 +23,8 @@ from ring3.calls.tls import set_thread_area
 from ring3.errors import E2BIG, EBADF, EFAULT, EINVAL, EPERM, Errno
 from ring3.proc.lifecycle import clone_thread, fork_process, release_vfork_parent
 from ring3.proc.pidfd import PidFile
-from ring3.proc.proc import Rlimit, SigActions, Thread, ThreadState
+from ring3.proc.proc import RLIM_INFINITY, Rlimit, SigActions, Thread, ThreadState
+from ring3.proc.timers import watch_cpu_limit
 from ring3.waiting import sleep_on
 
 _F = CloneFlags
@@ -160,6 +161,8 @@ def give_birth(t: Thread, birth: Birth) -> Answer:
     if flags & _CLEAR_SIGHAND:
         table = [action if action.handler == SIG_IGN else DEFAULT_ACTION for action in child.proc.actions.table]
         child.proc.actions = SigActions(table)
+    if child.proc is not p and child.proc.rlimit(Rlimit.CPU) != RLIM_INFINITY:
+        watch_cpu_limit(child.proc)
     abi.succeed(child.cpu.regs, 0)
     if system.instruments:
         system.tell("fork", t, child)

@@ -60,7 +60,8 @@ def open_at(
     if large:
         flags |= OpenFlags.LARGEFILE
     file = open_file(
-        namei_context(t), path, flags, mode & 0o7777, at=start(t, dirfd, path), umask=p.fs.umask, resolve=resolve
+        namei_context(t), path, flags, mode & 0o7777, at=start(t, dirfd, path, absolute_too=bool(resolve)), umask=p.fs.umask,
+        resolve=resolve,
     )
     cloexec = bool(flags & OpenFlags.CLOEXEC)
     file.flags &= _NOT_KEPT

@@ -12,8 +12,8 @@ from ring3.abi.filerecords import Flock, Flock64, FOwner
 from ring3.abi.flags import ACCMODE, OpenFlags
 from ring3.calls.guest import fetch, store
 from ring3.calls.place import opened
-from ring3.calls.sysarg import Fd, Word
-from ring3.calls.sysarg_files import FcntlCommand, LockOperation
+from ring3.calls.sysarg import Fd
+from ring3.calls.sysarg_files import FcntlCommand, LockOperation, RequestArg
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
 from ring3.errors import EAGAIN, EBADF, EINVAL, EOVERFLOW, ESRCH
@@ -270,18 +270,21 @@ def do_fcntl(t: Thread, fd: int, command: int, arg: int, commands: dict[int, Han
 
 
 @syscall(pledge="stdio")
-def sys_fcntl(t: Thread, fd: Fd, command: FcntlCommand, arg: Word) -> Answer:
+def sys_fcntl(t: Thread, fd: Fd, command: FcntlCommand, arg: RequestArg) -> Answer:
     """Change or ask one of the many things about a descriptor."""
     return do_fcntl(t, fd, command, arg, COMMANDS64)
 
 
 # --- flock
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
+LOCK_MAND = 32                  # of old times: accepted and without effect
 
 
 @syscall(pledge="flock")
 def sys_flock(t: Thread, fd: Fd, operation: LockOperation) -> Answer:
     """Lock a whole file for an open description.  EAGAIN with LOCK_NB, EINVAL."""
+    if operation & LOCK_MAND:
+        return 0
     kind = operation & ~LOCK_NB
     if kind not in (LOCK_SH, LOCK_EX, LOCK_UN):
         raise EINVAL

@@ -14,7 +14,7 @@ from ring3.calls.sysarg import Fd, InBuf, Int, Long, Offset, Offset64, OutBuf, S
 from ring3.calls.sysarg_arrays import InVectors, OutVectors
 from ring3.calls.sysarg_files import HighWord, RwFlag
 from ring3.calls.syscall import syscall
-from ring3.calls.transfer import Answer, GuestBuffers, read_iovecs, receive, send
+from ring3.calls.transfer import Answer, GuestBuffers, read_iovecs, receive, send, writer
 from ring3.errors import EBADF, EFAULT, EINVAL, EOPNOTSUPP, ESPIPE
 from ring3.proc.proc import RLIM_INFINITY, Thread
 from ring3.vfs.file import File, RegularFile
@@ -64,7 +64,7 @@ def sys_write(t: Thread, fd: Fd, buf: InBuf, nbytes: Size) -> Answer:
         else:
             return file.write(data)
     file.check_writable()
-    return send(t, file, GuestBuffers(p.vm, ((buf, nbytes),)), lambda _done, data: file.write(data), wait=not file.nonblocking)
+    return send(t, file, GuestBuffers(p.vm, ((buf, nbytes),)), writer(t, file), wait=not file.nonblocking)
 
 
 @syscall(pledge="stdio")
@@ -82,7 +82,7 @@ def sys_writev(t: Thread, fd: Fd, vectors: InVectors, count: Int) -> Answer:
     file = opened(t, fd)
     file.check_writable()
     buffers = GuestBuffers(t.proc.vm, read_iovecs(t, vectors, count))
-    return send(t, file, buffers, lambda _done, data: file.write(data), wait=not file.nonblocking)
+    return send(t, file, buffers, writer(t, file), wait=not file.nonblocking)
 
 
 def _positioned(t: Thread, fd: int, position: int) -> File:
@@ -113,6 +113,15 @@ def _send_at(t: Thread, file: File, position: int, ranges: list[tuple[int, int]]
 @syscall(pledge="stdio")
 def sys_pread64(t: Thread, fd: Fd, buf: OutBuf, nbytes: Size, offset: Offset64) -> Answer:
     """Read at an offset, leaving the file's own alone.  ESPIPE."""
+    file = t.proc.fds.files.get(fd)
+    if file.__class__ is RegularFile and nbytes <= _QUICK and offset >= 0:
+        data = file.pread(offset, nbytes)
+        try:
+            t.proc.vm.copyout(buf, data)
+        except EFAULT:
+            pass
+        else:
+            return len(data)
     return _receive_at(t, _positioned(t, fd, offset), offset, [(buf, nbytes)])
 
 

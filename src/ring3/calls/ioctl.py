@@ -11,8 +11,8 @@ from ring3.abi.flags import FileType, OpenFlags
 from ring3.calls.descriptor import install
 from ring3.calls.fcntl import set_cloexec
 from ring3.calls.place import opened
-from ring3.calls.sysarg import Fd, Word
-from ring3.calls.sysarg_files import IoctlRequest
+from ring3.calls.sysarg import Fd
+from ring3.calls.sysarg_files import IoctlRequest, RequestArg
 from ring3.calls.syscall import syscall
 from ring3.calls.terminal import check_foreground
 from ring3.errors import EOPNOTSUPP
@@ -26,7 +26,7 @@ _PLAIN: Final = (FileType.REG, FileType.DIR, FileType.LNK)
 
 
 @syscall(pledge="stdio tty")
-def sys_ioctl(t: Thread, fd: Fd, request: IoctlRequest, arg: Word) -> int:
+def sys_ioctl(t: Thread, fd: Fd, request: IoctlRequest, arg: RequestArg) -> int:
     """Ask or tell a file something.  ENOTTY for what it does not understand, EFAULT."""
     file = opened(t, fd)
     memory = t.proc.vm

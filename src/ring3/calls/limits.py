@@ -29,6 +29,7 @@ from ring3.errors import E2BIG, EACCES, EINVAL, EPERM, ESRCH
 from ring3.proc.proc import Proc, Rlimit, Thread
 from ring3.proc.sched import priority_range, sched_of
 from ring3.proc.targets import find_process
+from ring3.proc.timers import watch_cpu_limit
 
 _NR_OPEN: Final = 1_048_576
 _RESOURCES: Final = len(Rlimit)
@@ -51,6 +52,8 @@ def set_limits(p: Proc, by: Thread, resource: int, new: Rlimits) -> None:
     p.rlimits[resource] = (new.cur, new.max)
     if resource == Rlimit.STACK:
         p.vm.stack_limit = new.cur
+    elif resource == Rlimit.CPU:
+        watch_cpu_limit(p)
 
 
 def limits_of(p: Proc, resource: int) -> Rlimits:

@@ -14,12 +14,12 @@ from ring3.vfs.file import File, PathFile
 from ring3.vfs.namei import namei
 
 
-def start(t: Thread, dirfd: int, path: bytes, *, empty_ok: bool = False) -> Dentry | None:
+def start(t: Thread, dirfd: int, path: bytes, *, empty_ok: bool = False, absolute_too: bool = False) -> Dentry | None:
     """The dentry a path is relative to; None for the current directory, or where it does not matter.
 
-    Raises EBADF; ENOTDIR for a descriptor without a name.
+    `absolute_too`: it matters to absolute paths (RESOLVE_IN_ROOT).  Raises EBADF; ENOTDIR for a descriptor without a name.
     """
-    if dirfd == AT_FDCWD or path[:1] == b"/" or not (path or empty_ok):
+    if dirfd == AT_FDCWD or (path[:1] == b"/" and not absolute_too) or not (path or empty_ok):
         return None
     dentry = t.proc.fds.get(dirfd).dentry
     if dentry is None:

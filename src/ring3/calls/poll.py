@@ -300,8 +300,11 @@ def read_select_set(t: Thread, nfds: int, addrs: tuple[int, int, int]) -> Select
 
 
 def _table_size(nfds: int) -> int:
-    """How many descriptors Linux's table has room for when it holds `nfds`: sets are not looked at beyond."""
-    return 64 if nfds <= 64 else max(256, 1 << (nfds - 1).bit_length())
+    """How many descriptors Linux's table has room for when it holds `nfds`: sets are not looked at beyond.
+
+    It never shrinks, and whoever was started by a shell (which keeps one at 255) has room for 256.
+    """
+    return max(256, 1 << (nfds - 1).bit_length())
 
 
 def _select_now(t: Thread, selected: SelectSet, timeout_ns: int | None) -> int | None:

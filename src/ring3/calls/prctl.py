@@ -117,6 +117,11 @@ def _set_tsc(_t: Thread, value: int, _b: int, _c: int, _d: int) -> int:
     return 0
 
 
+def _get_seccomp(_t: Thread, _a: int, _b: int, _c: int, _d: int) -> int:
+    """Nobody is ever in seccomp mode: setting one is EINVAL."""
+    return 0
+
+
 def _capbset_read(_t: Thread, cap: int, _b: int, _c: int, _d: int) -> int:
     if cap > _CAP_LAST:
         raise EINVAL
@@ -230,6 +235,7 @@ _OPTIONS: Mapping[int, Option] = MappingProxyType({
     14: Option("SET_TIMING", _set_timing),
     15: Option("SET_NAME", _set_name),
     16: Option("GET_NAME", _get_name),
+    21: Option("GET_SECCOMP", _get_seccomp),
     23: Option("CAPBSET_READ", _capbset_read),
     24: Option("CAPBSET_DROP", _capbset_drop),
     25: Option("GET_TSC", _get_tsc),

@@ -26,6 +26,7 @@ from ring3.calls.transfer import (
     break_pipe,
     read_iovecs,
     retry,
+    sender,
     socket_deadline,
     unrestarted,
 )
@@ -131,7 +132,7 @@ def sys_sendto(t: Thread, fd: Fd, buf: InBuf, nbytes: Size, flags: MsgFlag, addr
     buffers = GuestBuffers(t.proc.vm, ((buf, nbytes),))
     socket = socket_of(t, fd)
     to, vnode = _destination(t, socket, read_address(t, addr, length) if addr else b"")
-    return transmit(t, Outgoing(socket, buffers, flags, to, vnode))
+    return transmit(t, Outgoing(socket, buffers, flags, to, vnode, (), sender(t)))
 
 
 @syscall(pledge="stdio")
@@ -151,7 +152,7 @@ def _outgoing(t: Thread, socket: UnixSocket, header: MsgHdr, flags: int) -> Outg
     to, vnode = _destination(t, socket, read_address(t, header.name, namelen) if namelen else b"")
     buffers = GuestBuffers(t.proc.vm, read_iovecs(t, header.iov, header.iovlen))
     files, cred = _read_control(t, header) if header.control and header.controllen else ((), None)
-    return Outgoing(socket, buffers, flags, to, vnode, files, cred)
+    return Outgoing(socket, buffers, flags, to, vnode, files, cred or sender(t))
 
 
 def _read_control(t: Thread, header: MsgHdr) -> tuple[Sequence[File], PeerCred | None]:

@@ -31,7 +31,7 @@ from ring3.calls.sysarg import Addr, Fd, Int
 from ring3.calls.sysarg_files import TwoFds
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import SO_RCVTIMEO, SO_SNDTIMEO, Answer, retry, socket_deadline, unrestarted
-from ring3.errors import EAGAIN, ECONNREFUSED, EDOM, EFAULT, EINVAL, ENOTSOCK, EPERM
+from ring3.errors import EAGAIN, ECONNREFUSED, EDOM, EFAULT, EINVAL, ENOTSOCK, EOPNOTSUPP, EPERM
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Thread
 from ring3.vfs import names
@@ -52,6 +52,7 @@ from ring3.vfs.socket import Ucred as PeerCred
 from ring3.vfs.vnode import Vnode
 
 SOCK_TYPE_MASK = 0xF
+AF_INET, AF_INET6 = 2, 10
 _FLAGS: Final = int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK)
 _CLOEXEC: Final = int(OpenFlags.CLOEXEC)
 _NONBLOCK: Final = int(OpenFlags.NONBLOCK)
@@ -113,9 +114,11 @@ def sys_socket(t: Thread, family: Family, kind: SockType, protocol: Int) -> int:
 
 @syscall(pledge="stdio")
 def sys_socketpair(t: Thread, family: Family, kind: SockType, protocol: Int, fds: TwoFds) -> int:
-    """Two sockets tied to each other."""
+    """Two sockets tied to each other.  EOPNOTSUPP for families whose sockets know no pairs."""
     if kind & ~(SOCK_TYPE_MASK | _FLAGS):
         raise EINVAL
+    if family in (AF_INET, AF_INET6):
+        raise EOPNOTSUPP
     flags = OpenFlags(kind & _NONBLOCK)
     pair = socketpair(namespace(t), family, kind & SOCK_TYPE_MASK, protocol, flags, credentials(t))
     return put_two(t, fds, install_two(t, *pair, cloexec=bool(kind & _CLOEXEC)))

@@ -216,12 +216,14 @@ def show_flags(flag: type[IntFlag], value: int, zero: str, prefix: str) -> str:
 
 
 class OpenFlagsKind(Flags):
-    """open(2) flags: the access mode is a number of two bits, printed first."""
+    """open(2) flags: the access mode is a number of two bits, printed first; O_DIRECTORY comes last."""
 
     def show(self, t: Thread, value: Any) -> str:
         mode = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")[int(value) & 3]
-        rest = int(value) & ~3 & ~int(OpenFlags.LARGEFILE)
-        return mode if not rest else f"{mode}|{show_flags(OpenFlags, rest, '', 'O_')}"
+        last = int(value) & int(OpenFlags.DIRECTORY) if int(value) & OpenFlags.TMPFILE != OpenFlags.TMPFILE else 0
+        rest = int(value) & ~3 & ~last
+        names = [mode] + ([show_flags(OpenFlags, rest, "", "O_")] if rest else []) + (["O_DIRECTORY"] if last else [])
+        return "|".join(names)
 
 
 class AccessBits(Flags):

@@ -6,6 +6,7 @@ Prints follow strace(1): a stat shows its mode and size, a directory buffer how 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ring3.abi.filerecords import (
@@ -99,7 +100,7 @@ class DeviceNumber(Unsigned32):
         return f"makedev({os.major(value):#x}, {os.minor(value):#x})"
 
 
-_TYPES = {
+_TYPES: Mapping[int, str] = {
     FileType.FIFO: "S_IFIFO", FileType.CHR: "S_IFCHR", FileType.DIR: "S_IFDIR", FileType.BLK: "S_IFBLK", FileType.REG: "S_IFREG",
     FileType.LNK: "S_IFLNK", FileType.SOCK: "S_IFSOCK",
 }
@@ -313,11 +314,21 @@ class SigsetAddress(Address):
     """A signal mask the call puts in place while it sleeps."""
 
 
-class NamedValue(Number):
-    """A small integer; unknown ones in hex."""
+class NamedValue(Unsigned32):
+    """A number of one of many requests; unknown ones in hex."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self.names = names
 
     def show(self, t: Thread, value: Any) -> str:
         return self.names.get(value) or hex(value)
+
+
+class AnyWord(Address):
+    """A word that is a number for some requests and an address for others."""
+
+    def show(self, t: Thread, value: Any) -> str:
+        return hex(value) if value > 0xFFFF else str(value)
 
 
 F_COMMANDS = {
@@ -359,11 +370,14 @@ CwdText = Annotated[int, StringResult(zero=True)]
 DescriptorSet = Annotated[int, FdSet()]
 MaskAddr = Annotated[int, SigsetAddress()]
 FcntlCommand = Annotated[int, NamedValue(F_COMMANDS)]
+RequestArg = Annotated[int, AnyWord()]
 IoctlRequest = Annotated[int, NamedValue(IOCTLS)]
 FOwnerRecord = Annotated[FOwner | None, Record(FOwner)]
 LockOperation = Annotated[int, Bits({1: "LOCK_SH", 2: "LOCK_EX", 4: "LOCK_NB", 8: "LOCK_UN"})]
 SpliceFlag = Annotated[int, Bits({1: "SPLICE_F_MOVE", 2: "SPLICE_F_NONBLOCK", 4: "SPLICE_F_MORE", 8: "SPLICE_F_GIFT"})]
-EventFdFlag = Annotated[int, Bits({1: "EFD_SEMAPHORE", int(OpenFlags.NONBLOCK): "EFD_NONBLOCK", int(OpenFlags.CLOEXEC): "EFD_CLOEXEC"})]
+EventFdFlag = Annotated[
+    int, Bits({1: "EFD_SEMAPHORE", int(OpenFlags.NONBLOCK): "EFD_NONBLOCK", int(OpenFlags.CLOEXEC): "EFD_CLOEXEC"})
+]
 MemfdFlag = Annotated[
     int, Bits({1: "MFD_CLOEXEC", 2: "MFD_ALLOW_SEALING", 4: "MFD_HUGETLB", 8: "MFD_NOEXEC_SEAL", 16: "MFD_EXEC"})
 ]

@@ -1,8 +1,8 @@
 """Moving bytes between files and guest memory: what all calls of the read and write families share.
 
 `GuestBuffers` is where the bytes are in the guest (Linux: iov_iter).  `receive` and `send` do the work at once when the file
-does not make them wait, and give back a coroutine when it does; the trap takes both.  Counts are cut to MAX_RW_COUNT and served in pieces,
-so that no guest makes the kernel allocate what it asks for.
+does not make them wait, and give back a coroutine when it does; the trap takes both.  Counts are cut to MAX_RW_COUNT and served
+in pieces, so that no guest makes the kernel allocate what it asks for.
 
 What becomes of an interruption: bytes that went over already are the result; else it propagates, and the trap restarts the call.
 Source: read(2), write(2), fs/read_write.c, mm/filemap.c (generic_write_checks), fs/pipe.c.
@@ -24,7 +24,7 @@ from ring3.proc.proc import RLIM_INFINITY, Rlimit, Thread
 from ring3.vfs.eventfd import AnonFile
 from ring3.vfs.file import File, RegularFile
 from ring3.vfs.pty import PtySlave
-from ring3.vfs.socket import UnixSocket
+from ring3.vfs.socket import Ucred, UnixSocket
 from ring3.vm.vmspace import VMSpace
 from ring3.waiting import Interrupted, sleep_on
 
@@ -317,6 +317,20 @@ async def _send_later(t: Thread, file: File, buffers: GuestBuffers, put: Callabl
                 raise
             break
     return done
+
+
+def writer(t: Thread, file: File) -> Callable[[int, bytes], int]:
+    """What `send` puts bytes into `file` with.  A socket wants to know who sends."""
+    if isinstance(file, UnixSocket):
+        cred = sender(t)
+        return lambda _done, data: file.send(data, cred=cred)
+    return lambda _done, data: file.write(data)
+
+
+def sender(t: Thread) -> Ucred:
+    """Who `t` is to whom it sends (SCM_CREDENTIALS): the real ids."""
+    cred = t.proc.cred
+    return Ucred(t.proc.pid, cred.ruid, cred.rgid)
 
 
 def break_pipe(t: Thread, file: File, done: int) -> None:

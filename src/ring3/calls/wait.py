@@ -69,6 +69,8 @@ def _children(t: Thread, whom: Whom, options: WaitOptions) -> Iterator[Proc]:
         if whom.pgrp is not None and child.pgrp != whom.pgrp:
             continue
         is_clone = child.exit_signal != Signal.SIGCHLD
+        if child.zombie and not options & _O.EXITED:
+            continue                       # nothing more to wait for (wait_task_zombie)
         if options & _O.ALL or is_clone == bool(options & _O.CLONE):
             yield child
 

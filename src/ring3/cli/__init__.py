@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
 
-FAILED = 125            # ring3 itself failed, as env(1), timeout(1) and others say it
+FAILED: Final = 125            # ring3 itself failed, as env(1), timeout(1) and others say it
+
+_HELP: Final = """\
+ring3: a kernel you can import.  It runs real, unmodified programs inside a Python process.
+
+  ring3 run [OPTION]... [--] PROGRAM [ARG]...     run a program in a kernel of its own   (ring3 run --help)
+  ring3 --version                                 print the version
+
+  ring3 run -- sh -c 'echo hello from pid $$; uname -sr'
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    from ring3.cli import run
-
-    parser = argparse.ArgumentParser(prog="ring3", description="A kernel you can import: runs real programs inside a Python process.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run.add_parser(commands)
-    options = parser.parse_args(argv)
-    status: int = options.main(options)
-    return status
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        return 130              # before or after the program ran; while it runs, Ctrl-C is the program's
+    except BrokenPipeError:
+        return FAILED           # nobody reads our own help
 
 
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_unused: object) -> None:
+def _dispatch(words: list[str]) -> int:
+    command = words[0] if words else "--help"
+    if command == "run":
+        from ring3.cli import run
+
+        return run.main(words[1:])
+    if command in ("--help", "-h", "help"):
+        sys.stdout.write(_HELP)
+        sys.stdout.flush()
+        return 0
+    if command in ("--version", "-V"):
         from ring3 import __version__
 
         sys.stdout.write(f"ring3 {__version__}\n")
-        parser.exit()
+        sys.stdout.flush()
+        return 0
+    complain(f"there is no command {command!r}; to run it as a program: ring3 run -- {' '.join(words)}\n{_HELP}".rstrip("\n"))
+    return FAILED
+
+
+def complain(text: str) -> None:
+    """One message to standard error, where there is one."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.write(f"ring3: {text}\n")
+            sys.stderr.flush()
+        except OSError:
+            return              # nobody reads it

@@ -1,120 +1,181 @@
 """`ring3 run`: one program in a kernel of its own, behaving at this terminal as it would natively.
 
-Signals that reach this process go on to the guest: those a terminal sends (Ctrl-C, Ctrl-\\, Ctrl-Z, a new window size) to the
-guest's foreground process group, the others to the program.  When the program stops, so does this process.
+Not here: signals and job control while it runs (`signals.py`), why a program could not be started (`diagnosis.py`).
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from ring3.cli import FAILED, complain
+from ring3.cli.options import HELP, Option, UsageError, describe, parse
 from ring3.kernel import Kernel, parse_mount
 
 if TYPE_CHECKING:
-    from ring3.proc.system import System
     from ring3.process import Process
+    from ring3.protocols import Instrument
 
-NOT_FOUND = 127
-NOT_EXECUTABLE = 126
-FAILED = 125
-TIMED_OUT = 124
-
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH)
-_TO_PROGRAM = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+NOT_FOUND: Final = 127
+NOT_EXECUTABLE: Final = 126
+TIMED_OUT: Final = 124
+_USAGE: Final = "ring3 run [OPTION]... [--] PROGRAM [ARG]..."
 
 
-def add_parser(commands: Any) -> None:
-    """Add `run` to the command line."""
-    parser = commands.add_parser(
-        "run",
-        help="run a program in a kernel of its own",
-        description="Run PROGRAM in a kernel of its own.  It sees this machine's files; what it writes stays in memory.",
-        usage="ring3 run [OPTION]... [--] PROGRAM [ARG]...",
-    )
-    parser.add_argument("--env", metavar="K=V", action="append", default=[], help="set a variable (K alone: take it away)")
-    parser.add_argument("--cwd", metavar="DIR", help="start in this directory of the guest")
-    parser.add_argument(
-        "--mount", metavar="HOST:GUEST[:MODE]", action="append", default=[], type=_mount,
-        help="show a host directory at GUEST; MODE is ro (default), rw, or cow (writes stay in memory)",
-    )
-    parser.add_argument("--root", metavar="DIR", default="/", help="host directory to show as / (writes stay in memory)")
-    parser.add_argument("--seed", metavar="N", type=int, help="make addresses and random numbers repeatable")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="kill the program after this long (status 124)")
-    parser.add_argument("--stats", action="store_true", help="at the end, say what was used and which calls were missing")
-    parser.add_argument(
-        "--strace", nargs="?", const="-", metavar="FILE", help="print each system call, to standard error or to FILE (--strace=FILE)"
-    )
-    parser.add_argument("program", metavar="PROGRAM")
-    parser.add_argument("args", metavar="ARG", nargs=argparse.REMAINDER)
-    parser.set_defaults(main=main)
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError("write a whole number") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1e9:
+        raise ValueError("write a number of seconds above 0, such as 1.5")
+    return value
+
+
+def _variable(text: str) -> str:
+    if not text.partition("=")[0]:
+        raise ValueError("write NAME=VALUE, or NAME to take a variable away")
+    return text
 
 
 def _mount(text: str) -> Any:
     try:
         return parse_mount(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise ValueError(str(error).partition(": ")[2]) from None
 
 
-def main(options: argparse.Namespace) -> int:
-    """Run it; the exit status: the program's own, 128+N when signal N ended it, 124 to 127 as timeout(1) and env(1)."""
-    instruments = []
-    trace = None
-    if options.strace is not None:
-        from ring3.trace.strace import Strace
+OPTIONS: Final = (
+    Option("--env", "NAME=VALUE", "set a variable; NAME alone takes it away", _variable, many=True),
+    Option("--cwd", "DIR", "start in this directory of the guest"),
+    Option("--mount", "HOST:GUEST[:MODE]", "show a host directory or file; MODE is ro (default), rw, or cow (writes stay in memory)",
+           _mount, many=True),
+    Option("--root", "DIR", "host directory to show as / (writes stay in memory)"),
+    Option("--seed", "N", "make addresses and random numbers repeatable", _number),
+    Option("--timeout", "SECONDS", "kill the program after this long (status 124)", _seconds),
+    Option("--stats", "", "at the end, say what was used and which calls were missing"),
+    Option("--strace", "FILE", "print each system call, to standard error or to FILE", optional=True),
+)
 
-        try:
-            trace = sys.stderr if options.strace == "-" else open(options.strace, "w", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            return _complain(f"{options.strace}: {error.strerror}", FAILED)
-        instruments.append(Strace(trace.write))
+_HELP: Final = f"""\
+{_USAGE}
+
+Run PROGRAM in a kernel of its own.  It sees this machine's files; what it writes stays in memory.
+
+{describe(OPTIONS)}
+Status: the program's own; 128+N when signal N ended it; {TIMED_OUT} out of time, {FAILED} ring3 itself failed,
+{NOT_EXECUTABLE} PROGRAM cannot be executed, {NOT_FOUND} PROGRAM is not there.
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run it; the exit status."""
     try:
-        kernel = Kernel(root=options.root, mounts=options.mount, seed=options.seed, instruments=instruments)
-        with kernel:
-            return _run(kernel, options)
-    finally:
-        if trace is not None and trace is not sys.stderr:
-            trace.close()
+        values, program = parse(OPTIONS, words)
+        if HELP in values:
+            sys.stdout.write(_HELP)
+            sys.stdout.flush()
+            return 0
+        if not program:
+            raise UsageError(f"which program?  {_USAGE}")
+    except UsageError as error:
+        complain(f"{error}\n       ring3 run --help has all options")
+        return FAILED
+    try:
+        return _with_trace(values, program)
+    except OSError as error:
+        complain(_say(error))
+    return FAILED
 
 
-def _run(kernel: Kernel, options: argparse.Namespace) -> int:
+def _with_trace(values: dict[str, Any], program: list[str]) -> int:
+    where = values.get("--strace")
+    if where is None:
+        return _with_kernel(values, program, [])
+    from ring3.trace.strace import Strace
+
+    if not where:
+        return _with_kernel(values, program, [Strace(_writer(sys.stderr))])
+    try:
+        file = open(where, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed by `with` below
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, so the trace cannot be written there", where) from None
+    with file:
+        return _with_kernel(values, program, [Strace(_writer(file))])
+
+
+def _writer(file: TextIO | None) -> Callable[[str], object]:
+    return file.write if file is not None else lambda _text: None
+
+
+def _with_kernel(values: dict[str, Any], program: list[str], instruments: list[Instrument]) -> int:
+    from ring3.calls.trap import KernelFault
+    from ring3.cli.signals import Signals
     from ring3.machine.base import MachineUnavailable
 
+    with Kernel(
+        root=values.get("--root", "/"), mounts=values["--mount"], seed=values.get("--seed"), instruments=instruments
+    ) as kernel, _Places(), Signals() as signals:
+        try:
+            process = _start(kernel, values, program)
+            if isinstance(process, int):
+                return process
+            status = _wait(process, signals, values.get("--timeout"))
+            if "--stats" in values:
+                from ring3.trace.stats import summary
+
+                _writer(sys.stderr)(kernel.call(summary))
+        except MachineUnavailable as error:
+            complain(str(error))
+            return FAILED
+        except KernelFault as fault:
+            complain(f"a bug of ring3, not of the program: {fault}\n       {_cause(fault)}\n       Please report it.")
+            return FAILED
+        for instrument, error in kernel.loop.instrument_failures:
+            if not isinstance(error, BrokenPipeError):
+                complain(f"{type(instrument).__name__} was dropped, since it failed: {type(error).__name__}: {error}")
+        return status
+
+
+def _start(kernel: Kernel, values: dict[str, Any], program: list[str]) -> Process | int:
+    """The started program, or the status that says why not."""
+    cwd = values.get("--cwd")
     try:
-        process = kernel.spawn(
-            [options.program, *options.args],
-            cwd=options.cwd,
-            env=_environment(options.env),
-            ignored_signals=[s for s in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_IGN],
+        return kernel.spawn(
+            program, cwd=cwd, env=_environment(values["--env"]), process_group=0 if os.getpgrp() == os.getpid() else None
         )
-    except MachineUnavailable as error:
-        return _complain(str(error), FAILED)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        return _complain(f"{error.filename}: {error.strerror}", NOT_FOUND)
     except OSError as error:
-        return _complain(f"{error.filename}: {error.strerror}", NOT_EXECUTABLE)
-    with _Terminal(kernel, process):
-        status = _wait(process, options.timeout)
-    if options.stats:
-        from ring3.trace.stats import summary
+        if error.filename is None or error.filename in (values.get("--root"), *(m.host for m in values["--mount"])):
+            raise
+        if error.filename == cwd:
+            complain(f"--cwd {cwd}: {error.strerror} in the guest")
+            return FAILED
+        if error.filename != program[0]:
+            raise
+        from ring3.cli.diagnosis import diagnose
 
-        sys.stderr.write(kernel.call(summary))
-    return status
+        complain(diagnose(kernel, program[0], error, cwd))
+        return NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
 
 
-def _wait(process: Process, timeout: float | None) -> int:
-    from subprocess import TimeoutExpired
-
-    try:
-        code = process.wait(timeout)
-    except TimeoutExpired:
+def _wait(process: Process, signals: Any, timeout: float | None) -> int:
+    started = time.monotonic()
+    if not signals.attend(process, None if timeout is None else started + timeout):
         process.kill()
         process.wait()
-        return _complain(f"{process.args[0]}: killed after {timeout:g} s", TIMED_OUT)
+        complain(f"{process.args[0]}: killed after {timeout:g} s (--timeout)")
+        return TIMED_OUT
+    code = process.wait()
     return code if code >= 0 else 128 - code
 
 
@@ -129,58 +190,29 @@ def _environment(changes: list[str]) -> dict[str, str]:
     return env
 
 
-def _complain(text: str, status: int) -> int:
-    sys.stderr.write(f"ring3: {text}\n")
-    return status
+def _say(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror or error)
 
 
-class _Terminal:
-    """While the program runs: signals go on to it, and the terminal is put back afterwards."""
+def _cause(fault: BaseException) -> str:
+    """The bug in one line: what was raised, and where."""
+    cause = fault.__cause__ or fault
+    at = cause.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = f" at {os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else ""
+    return f"{type(cause).__name__}: {cause}{where}"
 
-    def __init__(self, kernel: Kernel, process: Process) -> None:
-        self.kernel = kernel
-        self.process = process
-        self._before: dict[int, Any] = {}
-        self._settings: Any = None
+
+class _Places:
+    """While the kernel runs, standard descriptors that we were started without are taken, so that nothing of ours gets their numbers."""
 
     def __enter__(self) -> None:
-        if os.isatty(0):
-            import termios
-
-            self._settings = termios.tcgetattr(0)
-        for signo in (*_FROM_TERMINAL, *_TO_PROGRAM, signal.SIGCONT):
-            if signal.getsignal(signo) != signal.SIG_IGN:
-                self._before[signo] = signal.signal(signo, self._forward)
-        self.process.on_stop = self._stopped
+        self._taken: list[int] = []
+        while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+            self._taken.append(fd)
+        os.close(fd)
 
     def __exit__(self, *exc: object) -> None:
-        self.process.on_stop = None
-        for signo, before in self._before.items():
-            signal.signal(signo, before)
-        if self._settings is not None:
-            import termios
-
-            termios.tcsetattr(0, termios.TCSADRAIN, self._settings)
-
-    def _forward(self, signo: int, _frame: object) -> None:
-        pid = self.process.pid
-
-        def send(system: System) -> None:
-            from ring3.abi.signals import SI_KERNEL, SigInfo
-            from ring3.proc.signals import send_to_group, send_to_process
-
-            p = system.procs.get(pid)
-            if p is None:
-                return
-            info = SigInfo(signo, SI_KERNEL if signo in _FROM_TERMINAL else 0)
-            if signo in _FROM_TERMINAL or signo == signal.SIGCONT:
-                tty = p.session.tty
-                send_to_group(system, tty.foreground if tty is not None and tty.foreground else p.pgrp, info)
-            else:
-                send_to_process(p, info)
-
-        self.kernel.post(send)
-
-    def _stopped(self, stopped_by: int) -> None:
-        if stopped_by:
-            os.kill(os.getpid(), signal.SIGSTOP)
+        for fd in self._taken:
+            os.close(fd)

@@ -1,7 +1,7 @@
 """argv and envp: from guest memory (or from ready lists) into the package, bounded before anything is allocated.
 
-The order of errors is Linux's (fs/exec.c: count, bprm_stack_limits, copy_strings): both vectors are counted, the limit is worked out,
-then the strings are taken from the last to the first, environment before arguments.
+The order of errors is Linux's (fs/exec.c: count, bprm_stack_limits, copy_strings): both vectors are counted, the
+limit is worked out, then the strings are taken from the last to the first, environment before arguments.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def take(
     execfn: bytes,
     empty_argv: tuple[bytes, ...] | None,
 ) -> tuple[list[bytes], list[bytes], Budget]:
-    """The two lists, and what they have taken.  `vm` is whose memory addresses mean.  Raises EFAULT, E2BIG, EINVAL (no arguments)."""
+    """The two lists, and what they have taken.  `vm` is whose memory addresses mean.  Raises EFAULT, E2BIG, EINVAL
+    (no arguments).
+    """
     guest = GuestStrings(vm) if vm is not None else None
     args = argv if not isinstance(argv, int) else _guest(guest).pointers(argv, word_size)
     env = envp if not isinstance(envp, int) else _guest(guest).pointers(envp, word_size)

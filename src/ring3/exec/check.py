@@ -1,8 +1,9 @@
-"""check_exec: from a request to a plan.  Looks only: nothing of the calling process, of its kernel or of any file changes.
+"""check_exec: from a request to a plan.  Looks only: nothing of the calling process, of its kernel or of any file
+changes.
 
-The order of its questions is Linux's (fs/exec.c: do_execveat_common, bprm_execve, exec_binprm): file, arguments, credentials, then the
-formats.  A verdict is a plan, a refusal (an `Errno` is raised), or a death: what the caller's system would only notice behind its point
-of no return.
+The order of its questions is Linux's (fs/exec.c: do_execveat_common, bprm_execve, exec_binprm): file, arguments,
+credentials, then the formats.  A verdict is a plan, a refusal (an `Errno` is raised), or a death: what the caller's
+system would only notice behind its point of no return.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def find_image(package: ExecPackage) -> None:
 
 
 def _ask_formats(package: ExecPackage, entries: tuple[Format, ...]) -> bool:
-    """Whether another round is needed.  The first error that is not ENOEXEC is the answer, unless the rules say to ask on."""
+    """Whether another round is needed.  The first error that is not ENOEXEC is the answer, unless the rules say to
+    ask on.
+    """
     answer: Errno = ENOEXEC("no format knows this file")
     for entry in entries:
         try:

@@ -1,20 +1,24 @@
 """commit: the point of no return.  Nothing here raises; after it the process is the new program.
 
-Everything that can be refused has been made before (check, load).  The order is the seeds' where they agree with Linux
-(kern_exec.c after check_exec, execve.cpp "We commit to the new executable at this point"; fs/exec.c:begin_new_exec): other threads die,
-the new space is entered, the old one goes, then descriptors, signals, timers, ids, names, hooks, tracers, the parent of a vfork.
+Everything that can be refused has been made before (check, load).  The order is the seeds' where they agree with
+Linux (kern_exec.c after check_exec, execve.cpp "We commit to the new executable at this point";
+fs/exec.c:begin_new_exec): other threads die, the new space is entered, the old one goes, then descriptors, signals,
+timers, ids, names, hooks, tracers, the parent of a vfork.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ring3.abi.signals import DEFAULT_ACTION, SIG_IGN, AltStack, SigAction
+from ring3.abi.signals import DEFAULT_ACTION, SI_TIMER, SIG_IGN, AltStack, SigAction
+from ring3.errors import Errno
 from ring3.exec.load import Loaded
 from ring3.exec.plan import ExecDeath, ExecPlan
 from ring3.proc import lifecycle
 from ring3.proc.cputime import bank
 from ring3.proc.proc import Proc, Rlimit, Thread
+from ring3.proc.timers import delete_posix_timers
 
 if TYPE_CHECKING:
     from ring3.machine.base import Cpu
@@ -28,15 +32,14 @@ def commit(t: Thread, loaded: Loaded) -> None:
     own_descriptors(p)
     _tell_old_memory(t)
     enter(t, loaded.vm, loaded.cpu)
-    _drop_timers(p)
+    _drop_timers(t)
     reset_signals(t)
     _reset_thread(t)
-    for fd in [fd for fd in plan.closes if fd in p.fds.cloexec]:
-        p.fds.close(fd)
+    _close_on_exec(p, plan.closes)
     _take_ids(t, plan)
     _take_names(t, plan)
     old, p.personality = p.personality, plan.personality
-    t.abi = plan.personality.abis[plan.arch]
+    t.abi = loaded.abi
     if old is not plan.personality and old.on_exit is not None:
         old.on_exit(p)
     if plan.personality.on_exec is not None:
@@ -48,7 +51,9 @@ def commit(t: Thread, loaded: Loaded) -> None:
 
 
 def die(t: Thread, death: ExecDeath) -> None:
-    """The exec that fails too late to be refused: the old program is gone, the process ends by a signal.  No core: there is no image."""
+    """The exec that fails too late to be refused: the old program is gone, the process ends by a signal.  No core:
+    there is no image.
+    """
     lifecycle.kill_siblings(t)
     lifecycle.exit_process(t.proc, death.signal)
 
@@ -84,11 +89,18 @@ def _tell_old_memory(t: Thread) -> None:
     t.clear_child_tid = t.robust_list = t.robust_list32 = 0
 
 
-def _drop_timers(p: Proc) -> None:
-    """POSIX timers go, interval timers stay (timer_create(2), getitimer(2))."""
-    for timer in p.posix_timers.values():
-        timer.cancel()
-    p.posix_timers.clear()
+def _drop_timers(t: Thread) -> None:
+    """POSIX timers go, and what they sent; interval timers stay (timer_create(2), getitimer(2))."""
+    delete_posix_timers(t.proc)
+    t.pending.flush_code(SI_TIMER)
+    t.proc.pending.flush_code(SI_TIMER)
+
+
+def _close_on_exec(p: Proc, fds: tuple[int, ...]) -> None:
+    """What closing says matters to nobody any more (fs/file.c: do_close_on_exec)."""
+    for fd in fds:
+        with suppress(Errno, OSError):
+            p.fds.close(fd)
 
 
 def reset_signals(t: Thread) -> None:

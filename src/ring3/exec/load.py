@@ -1,7 +1,7 @@
 """load: run a plan's VMCmds into a new space on the side.
 
-May fail, and then nothing is left: the caller has its own space still, the new one is given back.  What is made here is everything the
-commit needs that could be refused: the space and the machine thread.
+May fail, and then nothing is left: the caller has its own space still, the new one is given back.  What is made here
+is everything the commit needs that could be refused: the space and the machine thread.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from ring3.vm.vmspace import VMSpace
 if TYPE_CHECKING:
     from ring3.machine.base import Cpu
     from ring3.proc.proc import Thread
+    from ring3.protocols import Abi
 
 
 class Loaded(NamedTuple):
-    """A plan with its space and the machine thread that will run in it."""
+    """A plan with its space, the machine thread that will run in it, and the system-call table it will use."""
 
     plan: ExecPlan
     vm: VMSpace
     cpu: Cpu
+    abi: Abi
 
 
 def load(t: Thread, plan: ExecPlan, observe: Callable[[str], None] | None = None) -> Loaded | ExecDeath:
@@ -49,6 +51,7 @@ def load(t: Thread, plan: ExecPlan, observe: Callable[[str], None] | None = None
             at_step("run vmcmds")
             run_vmcmds(t, plan, vm)
             at_step("thread")
+            abi = plan.personality.abis[plan.arch]          # built at its first use
             cpu = t.system.machine.new_thread(vm.machine)
         except OSError as error:
             raise from_oserror(error) from error
@@ -65,7 +68,7 @@ def load(t: Thread, plan: ExecPlan, observe: Callable[[str], None] | None = None
         raise
     for register, value in plan.registers:
         cpu.regs[register] = value
-    return Loaded(plan, vm, cpu)
+    return Loaded(plan, vm, cpu, abi)
 
 
 def new_space(t: Thread, plan: ExecPlan) -> VMSpace:
@@ -85,7 +88,8 @@ def new_space(t: Thread, plan: ExecPlan) -> VMSpace:
 
 def run_vmcmds(t: Thread, plan: ExecPlan, vm: VMSpace) -> None:
     """All mappings together, then the writes.  Raises `Errno` or OSError."""
-    objects: dict[int, VnodeObject] = {}
+    objects = {id(plan.exe): file_object(t, plan.exe)}
+    vm.set_text(objects[id(plan.exe)])
     with vm.batch():
         for command in plan.vmcmds:
             if command.kind == VDSO:

@@ -1,7 +1,8 @@
 """The exec package: what is known about one exec while it is being checked (NetBSD: struct exec_package).
 
-A package looks and collects; it changes nothing of the calling process.  Its generator of randomness is its own: made from the seed and
-the process's place in its history, so that asking twice gives the same plan.  What it becomes is an `ExecPlan`.
+A package looks and collects; it changes nothing of the calling process.  Its generator of randomness is its own: made
+from the seed and the process's place in its history, so that asking twice gives the same plan.  What it becomes is an
+`ExecPlan`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 
 
 class ExecRequest(NamedTuple):
-    """What is asked for.  `argv` and `envp` are addresses in the caller's memory (words of `word_size` bytes), or lists.
+    """What is asked for.  `argv` and `envp` are addresses in the caller's memory (words of `word_size` bytes), or
+    lists.
 
-    `at` is where a relative path begins; `file` an open file to run instead of a path (AT_EMPTY_PATH); `name` what the program is told
-    it is called where that is not the path ("/dev/fd/N…"); `inaccessible`: that name will be gone after the exec.
+    `at` is where a relative path begins; `file` an open file to run instead of a path (AT_EMPTY_PATH); `name` what
+    the program is told it is called where that is not the path ("/dev/fd/N…"); `inaccessible`: that name will be gone
+    after the exec.
     """
 
     path: bytes
@@ -50,11 +53,14 @@ class ExecRequest(NamedTuple):
 
 
 class Image:
-    """The new image as far as it has been laid out.  Formats fill it in; `commands` grows by `map`, `zero` and `write`."""
+    """The new image as far as it has been laid out.  Formats fill it in; `commands` grows by `map`, `zero` and
+    `write`.
+    """
 
     __slots__ = (
-        "arch", "brk_end", "commands", "entry", "exec_stack", "frame", "has_interpreter", "interp_base", "interpreter", "is_dynamic",
-        "load_bias", "model", "personality", "phdr_addr", "phdr_size", "phnum", "stack_limit", "stack_start", "stack_top", "start", "vdso_base", "word_size",
+        "arch", "brk_end", "commands", "entry", "exec_stack", "frame", "has_interpreter", "interp_base", "interpreter",
+        "is_dynamic", "load_bias", "model", "personality", "phdr_addr", "phdr_size", "phnum", "stack_limit", "stack_start",
+        "stack_top", "start", "vdso_base", "word_size",
     )
 
     def __init__(
@@ -107,14 +113,15 @@ class Image:
 
 
 class ExecPackage:
-    """One exec in progress.  `file` is the file looked at now, `header` its first bytes; a script replaces both and goes round again.
+    """One exec in progress.  `file` is the file looked at now, `header` its first bytes; a script replaces both and
+    goes round again.
 
     `step` says where it is (see rules.STEPS); `observe` is called at each, and may raise: tests make every step fail.
     """
 
     __slots__ = (
-        "argv", "budget", "envp", "execfn", "file", "format_name", "header", "ids", "image", "interp_name", "observe", "random", "request",
-        "rules", "script", "step", "system", "thread", "unreadable",
+        "argv", "budget", "envp", "execfn", "file", "format_name", "header", "ids", "image", "interp_name", "observe",
+        "random", "request", "rules", "script", "step", "system", "thread", "unreadable",
     )
 
     def __init__(self, t: Thread, request: ExecRequest, observe: Callable[[str], None] | None = None) -> None:
@@ -160,8 +167,16 @@ class ExecPackage:
         dentry = namei(namei_context(self.thread), path, at=at, follow=follow, access=Access.EXECUTE)
         return self.check_file(dentry.vnode, dentry, path)
 
+    def open_interpreter(self, path: bytes) -> ImageFile:
+        """The file a script or an image names as its interpreter; a relative one from the current directory."""
+        if not path:
+            raise self.rules.empty_interpreter("the interpreter has no name")
+        return self.open(path)
+
     def check_file(self, vnode: Vnode, dentry: Dentry | None, label: bytes) -> ImageFile:
-        """fs/namei.c:may_open for execution.  Raises ELOOP for a link, EACCES (kind, noexec mount, mode), ETXTBSY (open for writing)."""
+        """fs/namei.c:may_open for execution.  Raises ELOOP for a link, EACCES (kind, noexec mount, mode), ETXTBSY
+        (open for writing).
+        """
         if vnode.type == FileType.LNK:
             raise ELOOP
         if vnode.type != FileType.REG:
@@ -199,10 +214,11 @@ class ExecPackage:
         self.argv[:0] = argv
         self.script.append(self.file.path)
         self.interp_name = interpreter
-        self.file = self.open(interpreter)
+        self.file = self.open_interpreter(interpreter)
 
     def begin_image(self, arch: Arch, personality: str, *, exec_stack: bool | None) -> Image:
-        """The file is an image: an empty address space, with the place of its stack.  From here on its own personality's rules build.
+        """The file is an image: an empty address space, with the place of its stack.  From here on its own
+        personality's rules build.
 
         Raises ENOEXEC when nobody knows the personality, and what `arrange` does.
         """
@@ -217,7 +233,7 @@ class ExecPackage:
         flags = rules.flags_after(self, arch, self.ids.setid, exec_stack)
         frame = Frame(
             arch=arch,
-            word_size=chosen.abis[arch].word_size,
+            word_size=arch.word_size,
             host_top=facts.user_top,
             min_addr=facts.min_addr,
             flags=flags,

@@ -1,7 +1,8 @@
 """The plan of one exec: everything that will be done, as a frozen value.
 
-`check` makes it and changes nothing; `load` runs its VMCmds into a space on the side; `commit` applies the rest.  Two plans of the same
-program with the same randomness are equal; `show` prints one.  Not here: how a plan comes to be (`check.py`, `formats/`).
+`check` makes it and changes nothing; `load` runs its VMCmds into a space on the side; `commit` applies the rest.  Two
+plans of the same program with the same randomness are equal; `show` prints one.  Not here: how a plan comes to be
+(`check.py`, `formats/`).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ MAP, ZERO, WRITE, VDSO = "map", "zero", "write", "vdso"
 class VMCmd(NamedTuple):
     """One step in building a space; address and length in bytes, page-aligned but for WRITE.
 
-    MAP shows `file` from `offset` on, ZERO is fresh memory, WRITE puts `data` there, VDSO the clock page of the image's architecture.
-    What a later one covers of an earlier one is replaced.
+    MAP shows `file` from `offset` on, ZERO is fresh memory, WRITE puts `data` there, VDSO the clock page of the
+    image's architecture. What a later one covers of an earlier one is replaced.
     """
 
     kind: str
@@ -85,7 +86,8 @@ class Aux(NamedTuple):
 class StackImage(NamedTuple):
     """The initial stack: `data` stands at `sp` and reaches up to `top`.
 
-    The addresses of the strings are where /proc/PID/cmdline and environ read.  `auxv` holds its own bytes, the end entry included.
+    The addresses of the strings are where /proc/PID/cmdline and environ read.  `auxv` holds its own bytes, the end
+    entry included.
     """
 
     sp: int
@@ -114,8 +116,9 @@ class Layout(NamedTuple):
 class ExecPlan(NamedTuple):
     """An exec that can go on.  `path` is as asked; `execfn` what AT_EXECFN shows; `exe` is /proc/self/exe.
 
-    `entry` is the program's own entry point, `start` where the first instruction is fetched (the interpreter's entry, if there is one).
-    `closes` are the descriptors that close; `script` the `#!` files passed through, outermost first.
+    `entry` is the program's own entry point, `start` where the first instruction is fetched (the interpreter's entry,
+    if there is one). `closes` are the descriptors that close; `script` the `#!` files passed through, outermost
+    first.
     """
 
     path: bytes
@@ -168,7 +171,7 @@ class ExecPlan(NamedTuple):
 
 
 class ExecDeath(NamedTuple):
-    """An exec that its system would only find impossible behind the point of no return: the process dies by `signal`."""
+    """An exec that its system would only find impossible behind the point of no return: death by `signal`."""
 
     signal: int
     step: str

@@ -1,7 +1,8 @@
 """Exec rules: everything about exec in which systems differ, as values and small functions of one record.
 
-The rules of the *calling* process's personality govern the call (what may be run, limits, errors, how a script line splits); those of
-the *new image's* personality govern what is built (layout, stack, registers).  Values stand in `personality/*/exec_rules.py`.
+The rules of the *calling* process's personality govern the call (what may be run, limits, errors, how a script line
+splits); those of the *new image's* personality govern what is built (layout, stack, registers).  Values stand in
+`personality/*/exec_rules.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # The steps of an exec, in order; what `death` is asked about, and where faults are injected.
 STEPS = (
-    "path", "lookup", "access", "arguments", "credentials", "header", "format", "interpreter", "script", "arrange", "map",
+    "lookup", "arguments", "credentials", "header", "format", "script", "interpreter", "arrange", "map",
     "map interpreter", "vdso", "stack", "space", "run vmcmds", "thread",
 )
 
@@ -46,7 +47,9 @@ class ArgumentLimits(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """The outcome for ids: the new ones, whether the image must distrust its environment, whether a set-id bit counted."""
+    """The outcome for ids: the new ones, whether the image must distrust its environment, whether a set-id bit
+    counted.
+    """
 
     cred: Cred
     secure: bool
@@ -72,14 +75,17 @@ class ExecRules(NamedTuple):
 
     max_depth: how many files one exec may go through, the program itself included; one more is ELOOP.
     header_size: how much of a file is read to recognise it; shorter ones are padded with zeros.
-    keeps_searching: formats after one that failed with another error than ENOEXEC are still asked (NetBSD); the first such error counts.
+    keeps_searching: formats after one that failed with another error than ENOEXEC are still asked (NetBSD);
+        the first such error counts.
     empty_argv: what an empty argument list becomes; None refuses it with EINVAL.
+    empty_interpreter: what looking for an interpreter without a name answers.
     """
 
     max_depth: int
     header_size: int
     keeps_searching: bool
     empty_argv: tuple[bytes, ...] | None
+    empty_interpreter: type[Errno]
     death: Callable[[str, Errno], int]                  # (step, error) -> the signal it dies by; 0: a refusal
     # about the call
     split_script: Callable[[bytes], ScriptLine]         # a script's header; raises ENOEXEC
@@ -97,4 +103,4 @@ class ExecRules(NamedTuple):
     pie_base: Callable[[Frame], int]                    # where a position-independent program with an interpreter goes
     place_brk: Callable[[Frame, int, bool], int]        # (…, end of the program, it is its own loader)
     build_stack: Callable[[ExecPackage, Image], StackImage]
-    registers: Callable[[Image, int], tuple[tuple[int, int], ...]]          # (…, stack pointer) -> (index in abi.x86, value); others 0
+    registers: Callable[[Image, int], tuple[tuple[int, int], ...]]          # … (index in abi.x86, value); others 0

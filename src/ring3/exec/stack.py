@@ -1,4 +1,5 @@
-"""The initial stack as bytes, the way System V systems lay it out and Linux fills it (fs/binfmt_elf.c: create_elf_tables).
+"""The initial stack as bytes, the way System V systems lay it out and Linux fills it (fs/binfmt_elf.c:
+create_elf_tables).
 
 From high to low addresses:
 
@@ -10,7 +11,8 @@ From high to low addresses:
     auxiliary vector, 0 | environment pointers, 0 | argument pointers, 0
     argc                            <- the stack pointer, a multiple of 16
 
-What stands in the auxiliary vector is the personality's affair; entries that point into the stack are handed their addresses.
+What stands in the auxiliary vector is the personality's affair; entries that point into the stack are handed their
+addresses.
 """
 
 from __future__ import annotations
@@ -52,12 +54,13 @@ def build(
     shuffle: int,
     auxv: Callable[[Pointers], list[Aux]],
 ) -> StackImage:
-    """The stack that ends at `top`.  `shuffle` bytes are skipped below the strings, as Linux does to spread cache lines.
+    r"""The stack that ends at `top`.  `shuffle` bytes are skipped below the strings, as Linux does to spread cache
+    lines.
 
     >>> image = build(top=0x10000, word_size=8, execfn=b"x", argv=[b"a"], envp=[], platform=b"p", random_bytes=bytes(16), shuffle=0,
     ...               auxv=lambda at: [Aux(31, at.execfn)])
     >>> image.sp % 16, image.data[:8], image.data[-12:]
-    (0, b'\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00', b'a\\x00x\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00')
+    (0, b'\x01\x00\x00\x00\x00\x00\x00\x00', b'a\x00x\x00\x00\x00\x00\x00\x00\x00\x00\x00')
     """
     mask = (1 << 8 * word_size) - 1
     strings = b"\0".join((*argv, *envp, execfn)) + b"\0"
@@ -73,16 +76,11 @@ def build(
         pointers.append(at)
         at += len(string) + 1
     pointers.append(0)
-    sp = (arg_start - shuffle) & ~15
-    sp -= len(platform) + 1
-    platform_at = sp
-    sp -= len(random_bytes)
-    entries = (*auxv(Pointers(at, platform_at, sp)), Aux(0, 0))
-    vector = [word & mask for entry in entries for word in entry]
+    platform_at = ((arg_start - shuffle) & ~15) - len(platform) - 1
     block = platform_at - len(random_bytes)
-    # The vector is counted from a 16-byte boundary down, then everything below it is rounded down once more.
-    below = (block & ~15) - len(vector) * word_size
-    sp = (below - (len(pointers) + 1) * word_size) & ~15
+    entries = (*auxv(Pointers(at, platform_at, block)), Aux(0, 0))
+    vector = [word & mask for entry in entries for word in entry]
+    sp = (block - (1 + len(pointers) + len(vector)) * word_size) & ~15
     code = "Q" if word_size == 8 else "I"
     words = struct.pack(f"<{1 + len(pointers) + len(vector)}{code}", len(argv), *(p & mask for p in pointers), *vector)
     data = b"".join((

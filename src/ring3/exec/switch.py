@@ -1,8 +1,9 @@
 """The exec switch: which formats a kernel knows, in the order they are asked; and the registry of personalities.
 
-One per kernel.  It starts from `BUILTIN`, grows and shrinks while running with the seed's errors (NetBSD: exec_add, exec_remove,
-emul_register, emul_unregister); an exec in flight works on the tuple it started with.  Installed plug-ins are the loadable modules of
-this kernel: entry points of the group `ring3.formats`, each a Format or a callable that gives one, with an optional `priority`.
+One per kernel.  It starts from `BUILTIN`, grows and shrinks while running with the seed's errors (NetBSD: exec_add,
+exec_remove, emul_register, emul_unregister); an exec in flight works on the tuple it started with.  Installed
+plug-ins are the loadable modules of this kernel: entry points of the group `ring3.formats`, each a Format or a
+callable that gives one, with an optional `priority`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ GROUP: Final = "ring3.formats"
 class Format(Protocol):
     """One kind of executable file.
 
-    `header_size`: how many bytes of a file it looks at; `personality`: whose images it makes, None when it only rewrites the request.
+    `header_size`: how many bytes of a file it looks at; `personality`: whose images it makes, None when it only
+    rewrites the request.
     """
 
     @property
@@ -42,7 +44,8 @@ class Format(Protocol):
     def personality(self) -> str | None: ...
 
     def recognise(self, package: ExecPackage) -> bool:
-        """Look at `package.header`.  Raises ENOEXEC for "not mine", another `Errno` to refuse; False: `package.image` is laid out;
+        """Look at `package.header`.  Raises ENOEXEC for "not mine", another `Errno` to refuse; False: `package.image`
+        is laid out;
 
         True: the package was rewritten and another file is to be looked at.
         """
@@ -85,7 +88,9 @@ def link(rows: list[Entry], entry: Entry) -> None:
 
 
 class ExecSwitch:
-    """The formats of one kernel.  `randomise`: whether layouts are random at all.  `policies` are asked about every file once it was found to be runnable (veriexec's place)."""
+    """The formats of one kernel.  `randomise`: whether layouts are random at all.  `policies` are asked about every
+    file once it was found to be runnable (veriexec's place).
+    """
 
     __slots__ = ("_added", "_builtin", "_readonly", "_system", "entries", "header_size", "policies", "randomise")
 
@@ -105,7 +110,7 @@ class ExecSwitch:
         for entry in (*self._builtin, *self._added):
             link(rows, entry)
         self.entries = tuple(entry.format for entry in rows)
-        self.header_size = max((format.header_size for format in self.entries), default=0)
+        self.header_size = max((row.header_size for row in self.entries), default=0)
 
     def add(self, format: Format, priority: Priority = Priority.ANY) -> None:  # noqa: A002 - the field's word
         """One format more.  Raises ENOENT when its personality is not registered, EEXIST when it was added already."""
@@ -132,14 +137,16 @@ class ExecSwitch:
         self._system.personalities[personality.name] = personality
 
     def unregister_personality(self, name: str) -> None:
-        """Forget one.  Raises ENOENT for an unknown one, EBUSY for one the kernel started with or that a format or process uses."""
+        """Forget one.  Raises ENOENT for an unknown one, EBUSY for one the kernel started with or that a format or
+        process uses.
+        """
         system = self._system
         personality = system.personalities.get(name)
         if personality is None:
             raise ENOENT(f"no personality {name!r}")
         if name in self._readonly:
             raise EBUSY(f"personality {name!r} is built in")
-        if any(format.personality == name for format in self.entries):
+        if any(row.personality == name for row in self.entries):
             raise EBUSY(f"a format uses personality {name!r}")
         if any(getattr(p, "personality", None) is personality for p in system.procs.values()):
             raise EBUSY(f"a process uses personality {name!r}")

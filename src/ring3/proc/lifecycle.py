@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ring3.abi.flags import CloneFlags
 from ring3.abi.signals import CLD_DUMPED, CLD_EXITED, CLD_KILLED, SIG_IGN, SaFlags, SigInfo, Signal
 from ring3.errors import EAGAIN, from_oserror
+from ring3.proc.cputime import settle
 from ring3.proc.proc import Proc, Rlimit, Thread, ThreadState
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def end_thread(t: Thread) -> None:
         return
     system = t.system
     system.release_futexes(t)
+    settle(t)
     t.state = ThreadState.DEAD
     t.work = 0
     system.scheduler.forget(t)
@@ -156,7 +158,9 @@ def exit_process(p: Proc, status: int) -> None:
     p.exit_status = status
     p.zombie = True
     _leave_session(p)
+    children = p.children
     _give_children_away(p)
+    _tell_orphans(p, children)
     if system.instruments:
         system.tell("exit", p)
     p.pidfd_queue.wake()
@@ -175,9 +179,13 @@ def _leave_session(p: Proc) -> None:
     if session.sid == p.pid and session.tty is not None:
         tty, session.tty = session.tty, None
         system.hang_up(tty)
-    for child in p.children:
-        if child.stopped_by and child.pgrp != p.pgrp and system.is_orphaned(child.pgrp):
-            system.orphan_stopped(child.pgrp)
+
+
+def _tell_orphans(p: Proc, children: list[Proc]) -> None:
+    """Groups of its children that have nobody left to continue them hear of it when a member is stopped."""
+    for child in children:
+        if child.stopped_by and child.pgrp != p.pgrp and p.system.is_orphaned(child.pgrp):
+            p.system.orphan_stopped(child.pgrp)
 
 
 def _give_children_away(p: Proc) -> None:

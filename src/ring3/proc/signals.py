@@ -42,8 +42,8 @@ def _prepare(p: Proc, signo: int) -> None:
         p.pending.flush(STOPS)
         for t in p.threads.values():
             t.pending.flush(STOPS)
-        if p.stopped_by:
-            continue_process(p, tell=signo == Signal.SIGCONT)
+        if p.stopped_by and signo == Signal.SIGCONT:
+            continue_process(p)
 
 
 def send_to_process(p: Proc, info: SigInfo) -> bool:
@@ -61,12 +61,12 @@ def send_to_process(p: Proc, info: SigInfo) -> bool:
         return False
     p.system.signal_queue(p).wake()
     wanting = [t for t in threads if not t.sigmask & mask or waits_for(t) & mask]
-    if wanting:
+    if wanting and (not p.stopped_by or signo == Signal.SIGKILL):       # a stopped process takes what came when it goes on
         leader_first = sorted(wanting, key=lambda t: (t.state is not ThreadState.SLEEPING, t.tid))
         chosen = p.threads[p.pid] if p.threads.get(p.pid) in wanting else leader_first[0]
-        if _fatal(p, signo):
+        if _fatal(p, signo) and not waits_for(chosen) & mask:
             _tell_dropped(chosen, info)
-            exit_process(p, signo | (0x80 if DUMPS & mask and p.rlimit(4) else 0))
+            exit_process(p, signo)
             return True
         _poke(chosen)
     return True
@@ -86,10 +86,10 @@ def send_to_thread(t: Thread, info: SigInfo) -> bool:
     if not t.pending.add(info):
         return False
     p.system.signal_queue(p).wake()
-    if not t.sigmask & mask or waits_for(t) & mask:
-        if _fatal(p, signo):
+    if (not t.sigmask & mask or waits_for(t) & mask) and (not p.stopped_by or signo == Signal.SIGKILL):
+        if _fatal(p, signo) and not waits_for(t) & mask:
             _tell_dropped(t, info)
-            exit_process(p, signo | (0x80 if DUMPS & mask and p.rlimit(4) else 0))
+            exit_process(p, signo)
             return True
         _poke(t)
     return True
@@ -263,13 +263,12 @@ def stop_process(p: Proc, signo: int) -> None:
     _tell_parent(p, CLD_STOPPED, signo)
 
 
-def continue_process(p: Proc, *, tell: bool) -> None:
-    """Let a stopped process go on."""
+def continue_process(p: Proc) -> None:
+    """Let a stopped process go on; the parent is told."""
     p.stopped_by = 0
     p.stop_reported = True
-    if tell:
-        p.continued = True
-        _tell_parent(p, CLD_CONTINUED, Signal.SIGCONT)
+    p.continued = True
+    _tell_parent(p, CLD_CONTINUED, Signal.SIGCONT)
     for t in p.live_threads():
         if t.state is ThreadState.STOPPED:
             t.state = ThreadState.SERVED

@@ -48,5 +48,14 @@ class SigQueue:
             del self.queued[signo]
         self.mask &= ~mask
 
+    def flush_code(self, code: int) -> None:
+        """Forget all that were sent with this `si_code`."""
+        for signo, waiting in list(self.queued.items()):
+            kept = [info for info in waiting if info.code != code]
+            if kept:
+                self.queued[signo] = kept
+            else:
+                self.flush(bit(signo))
+
     def __len__(self) -> int:
         return sum(map(len, self.queued.values()))

@@ -51,6 +51,7 @@ class System:
         self.random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
         self.boot_ns = time.monotonic_ns()
         self.max_procs = 16384
+        self.jobs = {1}                          # process groups somebody outside looks after, as a shell does: never orphaned
         self.instruments: list[Instrument] = []
         self.missing_calls: dict[str, int] = {}  # name or number of calls that answered ENOSYS -> how often
         self.served_calls = 0
@@ -147,10 +148,12 @@ class System:
 
     def is_orphaned(self, pgrp: int) -> bool:
         """Whether no member of a process group has a parent in the same session but another group (POSIX)."""
+        if pgrp in self.jobs:
+            return False
         for p in self.procs.values():
             if p.pgrp == pgrp and not p.zombie and p.parent is not None and p.parent is not self.init:
                 parent = p.parent
-                if parent.pgrp != pgrp and parent.session is p.session:
+                if parent.pgrp != pgrp and parent.session is p.session and not parent.exiting:
                     return False
         return True
 

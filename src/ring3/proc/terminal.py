@@ -16,7 +16,7 @@ from ring3.vfs.dev import DevFS, standard_devices
 from ring3.vfs.hoststream import HostStream, HostTerminal, new_stream
 from ring3.vfs.pty import PtySlave, PtyTable
 from ring3.vfs.tty import Caller, JobControl
-from ring3.vfs.vnode import FileSystem, Vnode
+from ring3.vfs.vnode import FileSystem, Opener, Vnode
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Proc, Session
@@ -164,8 +164,8 @@ class _PtsMaster(Vnode):
         return fs.table.open_master(self, flags)
 
 
-def make_devfs(system: System) -> list[tuple[FileSystem, bytes, MountFlags]]:
-    """The file systems of /dev, each with its place and flags, in the order they are mounted."""
+def make_devices(system: System) -> tuple[PtyTable, dict[int, Opener]]:
+    """The pseudo-terminals of a kernel, and what its character devices open, by number."""
     host = SystemTtyHost(system)
     table = PtyTable(host, system.anonymous)
     system.host_terminal = JobControl(host)
@@ -178,20 +178,26 @@ def make_devfs(system: System) -> list[tuple[FileSystem, bytes, MountFlags]]:
     def open_controlling(flags: OpenFlags) -> File:
         return controlling_terminal(system, table, flags)
 
-    devices = standard_devices(random=system.random.randbytes, tty=open_controlling, ptmx=open_master)
+    return table, standard_devices(random=system.random.randbytes, tty=open_controlling, ptmx=open_master)
+
+
+def device_file_systems(table: PtyTable, devices: dict[int, Opener]) -> list[tuple[FileSystem, str, MountFlags]]:
+    """The file systems of /dev, each with its place and flags, in the order they are mounted."""
     return [
-        (DevFS(devices), b"/dev", MountFlags.NOSUID),
-        (PtsFS(table), b"/dev/pts", MountFlags.NOSUID | MountFlags.NOEXEC),
+        (DevFS(devices), "/dev", MountFlags.NOSUID),
+        (PtsFS(table), "/dev/pts", MountFlags.NOSUID | MountFlags.NOEXEC),
     ]
 
 
 def controlling_terminal(system: System, table: PtyTable, flags: OpenFlags) -> File:
     """What /dev/tty opens: the terminal of the caller's session.  Raises ENXIO without one."""
     t = system.current
-    tty = t.proc.session.tty if t is not None else None
-    if tty is None:
+    if t is None:
         raise ENXIO
-    if tty is system.host_terminal:
+    tty = t.proc.session.tty
+    if tty is None and t.proc.session is system.init.session:
+        tty = _terminal_of_the_caller(system, t.proc.pgrp)
+    if tty is system.host_terminal is not None:
         watch = _HostWatch(system)
         fd = os.dup(system.host_terminal_fd)
         watch.stream = HostTerminal(fd, flags & (ACCMODE | OpenFlags.NONBLOCK), b"/dev/tty", watch, tty)
@@ -199,6 +205,17 @@ def controlling_terminal(system: System, table: PtyTable, flags: OpenFlags) -> F
     if tty in table.ptys.values():
         return PtySlave(tty, None, flags)
     raise ENXIO
+
+
+def _terminal_of_the_caller(system: System, pgrp: int) -> JobControl | None:
+    """The terminal ring3 itself was started from, though no standard stream is one, as the session's from now on."""
+    try:
+        system.host_terminal_fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    job: JobControl = system.host_terminal
+    job.associate(system.init.session.sid, pgrp)
+    return job
 
 
 def host_stream(system: System, fd: int) -> HostStream:
@@ -229,8 +246,11 @@ class _HostWatch:
 
 
 def adopt_terminal(p: Proc, stream: HostStream) -> None:
-    """A program started at a terminal has it as its controlling terminal, and is in its foreground."""
-    if isinstance(stream, HostTerminal) and p.session.tty is None:
-        stream.job.session = p.session.sid
-        stream.job.foreground = p.pgrp
-        p.session.tty = stream.job
+    """A program started at a terminal has it as its session's, and is in its foreground."""
+    if isinstance(stream, HostTerminal):
+        session = p.session
+        if session.tty is None:
+            stream.job.session = session.sid
+            session.tty = stream.job
+        if session.tty is stream.job:
+            stream.job.foreground = p.pgrp

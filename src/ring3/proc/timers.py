@@ -16,9 +16,10 @@ from ring3.abi.filerecords import TimerSpec
 from ring3.abi.signals import SI_KERNEL, SI_TIMER, SigInfo, Signal
 from ring3.proc import clocks, signals
 from ring3.proc.cputime import process_ns, thread_ns
-from ring3.proc.proc import Proc, Thread, ThreadState
+from ring3.proc.proc import RLIM_INFINITY, Proc, Rlimit, Thread, ThreadState
 
 _TICK_NS: Final = 4_000_000
+_SECOND: Final = 1_000_000_000
 _MIN_INTERVAL_NS: Final = 1_000_000
 _MAX_OVERRUN: Final = 0x7FFF_FFFF
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID = 0, 1, 2, 4
@@ -111,6 +112,34 @@ class IntervalTimer(Countdown):
     def fire(self, times: int) -> None:
         del times
         signals.send_to_process(self.proc, SigInfo(self.signo, SI_KERNEL))
+
+
+class CpuLimit(Countdown):
+    """RLIMIT_CPU: SIGXCPU at the soft limit and every second after it, SIGKILL at the hard one (getrlimit(2))."""
+
+    __slots__ = ()
+
+    KEY: Final = 3              # in `Proc.itimers`, behind the interval timers
+
+    def __init__(self, proc: Proc) -> None:
+        super().__init__(proc, lambda: process_ns(proc), on_cpu=True)
+
+    def fire(self, times: int) -> None:
+        del times
+        hard = self.proc.rlimits[Rlimit.CPU][1]
+        over = hard != RLIM_INFINITY and self.clock() >= hard * _SECOND
+        signals.send_to_process(self.proc, SigInfo(Signal.SIGKILL if over else Signal.SIGXCPU, SI_KERNEL))
+
+
+def watch_cpu_limit(p: Proc) -> None:
+    """RLIMIT_CPU of a process was set, or inherited."""
+    limit = p.itimers.pop(CpuLimit.KEY, None)
+    if limit is not None:
+        limit.cancel()
+    soft = p.rlimits[Rlimit.CPU][0]
+    if soft != RLIM_INFINITY:
+        limit = p.itimers[CpuLimit.KEY] = CpuLimit(p)
+        limit.arm(max(soft, 1) * _SECOND, _SECOND)
 
 
 class PosixTimer(Countdown):

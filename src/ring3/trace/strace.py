@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import signal_name
 from ring3.abi.x86 import RAX
-from ring3.calls.shown import sig_info
-from ring3.calls.sysarg import Kind, quote
+from ring3.calls.shown import sig_info, signal_set
+from ring3.calls.sysarg import Kind, Octal, OpenFlagsKind, quote
 from ring3.calls.syscall import NOSYS, Bound
 from ring3.errors import Errno
 from ring3.proc.proc import Proc, Restart, Thread, ThreadState
@@ -101,7 +102,8 @@ class Strace(Instrument):
             parts = [hex(word) for word in _raw(thread, call)]
             shown = len(parts)
         else:
-            kinds = list(call.call.kinds.values())
+            args = args[: _meant(call, args)]
+            kinds = list(call.call.kinds.values())[: len(args)]
             shown = next((index for index, kind in enumerate(kinds) if _fills(kind)), len(kinds))
             parts = _show(thread, call, args, range(shown), None)
         self._start(thread)
@@ -120,7 +122,9 @@ class Strace(Instrument):
         if begun is None:           # the end of the process has said so already
             return
         filled = result if isinstance(result, int) else None
-        rest = _show(thread, call, args, range(begun.shown, len(args)), filled)
+        rest = _show(thread, call, begun.args, range(begun.shown, len(begun.args)), filled)
+        if call.name.endswith("sigreturn") and result is None:
+            rest = [f"{{mask={signal_set(thread.sigmask)}}}"]
         self._end(thread, ", ".join(rest), _result(thread, call, result))
         self._release(thread)
         if thread.state is ThreadState.DEAD and not thread.proc.zombie:
@@ -128,14 +132,17 @@ class Strace(Instrument):
 
     def _undecoded(self, t: Thread, call: Bound, result: int | Errno | None) -> None:
         """A call with an argument that could not be read: that one as a number."""
-        parts = []
+        parts, values = [], []
         kinds = call.call.kinds.values()
         for kind, (decoder, register, _) in zip(kinds, call.decoders, strict=True):
-            word = t.cpu.regs[register] & call.abi.word_mask
+            word = value = t.cpu.regs[register] & call.abi.word_mask
             try:
-                parts.append(kind.show(t, decoder(t, word)))
+                value = decoder(t, word)
+                parts.append(kind.show(t, value))
             except Errno:
                 parts.append(hex(word) if word else "NULL")
+            values.append(value)
+        parts = parts[: _meant(call, tuple(values))]
         self._start(t)
         self._calls[t] = _Call(call, (), 0)
         self._owner = t
@@ -204,8 +211,20 @@ class Strace(Instrument):
         self._held.pop(t, None)
 
 
+def _meant(call: Bound, args: tuple[Any, ...]) -> int:
+    """How many arguments mean anything: a mode behind flags that make no file does not."""
+    kinds = list(call.call.kinds.values())
+    for index, kind in enumerate(kinds[:-1]):
+        if isinstance(kind, OpenFlagsKind) and isinstance(kinds[index + 1], Octal):
+            makes = args[index] & (OpenFlags.CREAT | OpenFlags.TMPFILE)
+            return len(args) if makes else index + 1
+    return len(args)
+
+
 def _fills(kind: Kind) -> bool:
     """Whether the call fills the argument in, so that its end is waited for."""
+    if not getattr(kind, "out", True):
+        return False
     cls = type(kind)
     return cls.show_result is not Kind.show_result or cls.show_result_beside is not Kind.show_result_beside
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ring3.abi.flags import OpenFlags, Poll
+from ring3.abi.flags import OpenFlags, Poll, Whence
 from ring3.errors import EAGAIN, EINVAL
 from ring3.vfs.file import File
 from ring3.waiting import WaitQueue
@@ -36,6 +36,10 @@ class AnonFile(File):
     def getattr(self) -> Attr:
         """The mode has no type, as on Linux."""
         return self.attr
+
+    def seek(self, offset: int, whence: Whence) -> int:  # noqa: ARG002 - noop_llseek
+        """Nothing moves, and nothing is refused."""
+        return 0
 
 
 class EventFile(AnonFile):

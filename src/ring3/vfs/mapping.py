@@ -59,6 +59,13 @@ class VnodeObject(VMObject):
     def sharing_key(self) -> object:
         return self.vnode.fileid
 
+    def run(self) -> None:
+        """Nobody may open the file for writing meanwhile (ETXTBSY)."""
+        self.vnode.denied_writers += 1
+
+    def unrun(self) -> None:
+        self.vnode.denied_writers -= 1
+
     def mapped(self, region: Region) -> None:
         self.regions += 1
         if self.regions == 1 and self.moved is not None and isinstance(self.vnode, OverlayVnode):

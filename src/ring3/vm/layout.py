@@ -1,8 +1,9 @@
 """Placement: where the parts of a new address space go, as a pure model.
 
-An exec decides on every address before there is a space: `AddressModel` holds what has been placed so far, by Linux's rules
-(mm/mmap.c: fixed places, top-down and bottom-up search).  Random offsets come from a generator that is handed in, so that the same
-generator gives the same layout.  Not here: regions of a living space (`vmspace.py`), how far a system randomises (its exec rules).
+An exec decides on every address before there is a space: `AddressModel` holds what has been placed so far, by Linux's
+rules (mm/mmap.c: fixed places, top-down and bottom-up search).  Random offsets come from a generator that is handed
+in, so that the same generator gives the same layout.  Not here: regions of a living space (`vmspace.py`), how far a
+system randomises (its exec rules).
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class AddressModel:
     def fix(self, start: int, length: int, *, replace: bool) -> None:
         """Use exactly [start, start+length), page-rounded.
 
-        Raises ENOMEM beyond the top or the limit, EPERM below `min_addr`, EEXIST where something stands and must not be replaced.
+        Raises ENOMEM beyond the top or the limit, EPERM below `min_addr`, EEXIST where something stands and must not
+        be replaced.
         """
         start, end = page_floor(start), page_ceil(start + length)
         if end > self.user_top or start > self.user_top:
@@ -53,7 +55,9 @@ class AddressModel:
         self._add(start, end)
 
     def place(self, length: int, hint: int = 0) -> int:
-        """A free place for `length` bytes: at `hint` if it can be had there, else where mmap(2) would look.  Raises ENOMEM."""
+        """A free place for `length` bytes: at `hint` if it can be had there, else where mmap(2) would look.  Raises
+        ENOMEM.
+        """
         length = page_ceil(length)
         if length > self.user_top:
             raise ENOMEM

@@ -48,6 +48,12 @@ class VMObject:
         """(device, inode), as maps shows them."""
         return 0, 0
 
+    def run(self) -> None:
+        """One space more runs it as its program."""
+
+    def unrun(self) -> None:
+        """One space less does."""
+
     def mapped(self, region: Region) -> None:
         """A region of it came to be (also by a split or a fork)."""
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 
 from ring3.abi.flags import Prot
 from ring3.abi.x86 import Arch
-from ring3.errors import EEXIST, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM, from_oserror
+from ring3.errors import EEXIST, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM, Errno, from_oserror
 from ring3.machine.base import Space
 from ring3.vm.region import PAGE, Region, VMObject, page_ceil, page_floor
 
@@ -32,7 +32,7 @@ class VMSpace:
     __slots__ = (
         "_starts", "arg_end", "arg_start", "auxv", "brk_end", "brk_start", "data_bytes", "env_end", "env_start",
         "execute_only_stack", "legacy_layout", "machine", "min_addr", "mmap_base", "peak_bytes", "refs", "regions", "stack_limit",
-        "stack_top", "total_bytes", "user_top", "vdso_base",
+        "stack_top", "text", "total_bytes", "user_top", "vdso_base",
     )
 
     def __init__(self, machine: Space, *, min_addr: int, user_top: int) -> None:
@@ -50,6 +50,7 @@ class VMSpace:
         self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         self.vdso_base = 0
+        self.text: VMObject | None = None       # the program it runs; see `set_text`
         self.total_bytes = 0
         self.peak_bytes = 0
 
@@ -119,7 +120,8 @@ class VMSpace:
         raise ENOMEM
 
     def _obstructed(self, start: int, end: int) -> bool:
-        return bool(self.overlapping(start, end))
+        """Whether something stands in [start, end), or a stack above would have too little room to grow."""
+        return any(r.start < end or r.growsdown for r in self.overlapping(start, end + STACK_GUARD))
 
     # --- changing
     def batch(self) -> AbstractContextManager[None]:
@@ -374,6 +376,8 @@ class VMSpace:
         for name in ("mmap_base", "legacy_layout", "brk_start", "brk_end", "stack_top", "stack_limit", "arg_start", "arg_end",
                      "env_start", "env_end", "auxv", "vdso_base"):
             setattr(child, name, getattr(self, name))
+        if self.text is not None:
+            child.set_text(self.text)
         for region in self.regions:
             copy = region.slice(region.start, region.end)
             copy.locked = False
@@ -383,12 +387,23 @@ class VMSpace:
             if copy.object is not None:
                 copy.object.mapped(copy)
         child.peak_bytes = child.total_bytes
-        for region in [r for r in child.regions if r.dontfork or r.wipe]:
-            if region.dontfork:
-                child.unmap(region.start, region.end)
-            else:
-                child.machine.map_anonymous(region.start, region.length, region.prot, noreserve=region.noreserve)
+        try:
+            for region in [r for r in child.regions if r.dontfork or r.wipe]:
+                if region.dontfork:
+                    child.unmap(region.start, region.end)
+                else:
+                    machine.map_anonymous(region.start, region.length, region.prot, noreserve=region.noreserve)
+        except (Errno, OSError) as error:
+            child.release()
+            raise (error if isinstance(error, Errno) else from_oserror(error)) from error
         return child
+
+    def set_text(self, program: VMObject) -> None:
+        """Run `program`, which nobody may write while a space does (ETXTBSY)."""
+        program.run()
+        if self.text is not None:
+            self.text.unrun()
+        self.text = program
 
     def release(self) -> None:
         """One process less; the last one gives everything back."""
@@ -399,6 +414,9 @@ class VMSpace:
                     region.object.unmapped(region)
             self.regions.clear()
             self._starts.clear()
+            if self.text is not None:
+                self.text.unrun()
+                self.text = None
             self.machine.close()
 
     def __iter__(self) -> Iterator[Region]:

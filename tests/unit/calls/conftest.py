@@ -60,7 +60,12 @@ MODULES = (
 
 
 def _ignore(*_args: Any) -> None:
-    """Registers and frames are no matter here."""
+    """Registers are no matter here."""
+
+
+def _no_frame(*_args: Any) -> bool:
+    """No handler is entered."""
+    return False
 
 
 def make_abi(arch: Arch) -> Abi:
@@ -72,7 +77,7 @@ def make_abi(arch: Arch) -> Abi:
         arch=arch, native=wide, word_size=8 if wide else 4, argument_registers=registers,
         errno={errors.by_name(name): number for number, name in read_table("linux/errno").items()},
         succeed=_ignore, fail=_ignore, rewind=_ignore, restart_number=0, sysent={}, names={},
-        layouts=LAYOUTS64 if wide else LAYOUTS32, flags={}, send_signal=_ignore,
+        layouts=LAYOUTS64 if wide else LAYOUTS32, flags={}, send_signal=_no_frame,
     )
 
 
@@ -96,7 +101,7 @@ class Guest:
         p.personality = system.personalities["linux"]
         p.fds = FdTable() if parent is None else parent.p.fds.fork()
         p.fs = FsContext(system.mounts.root, system.mounts.root) if parent is None else parent.p.fs.fork()
-        p.rlimits = [(1 << 64) - 1, ] * 16 and [((1 << 64) - 1, (1 << 64) - 1)] * 16
+        p.rlimits = [((1 << 64) - 1, (1 << 64) - 1)] * 16
         p.rlimits[7] = (1024, 4096)
         self.t = t = Thread(p, pid)
         t.cpu = system.machine.new_thread(p.vm.machine)
@@ -122,7 +127,7 @@ class Guest:
         self.p.vm.copyout(addr, data)
         return addr
 
-    def str(self, text: str | bytes) -> int:
+    def text(self, text: str | bytes) -> int:
         """A C string."""
         return self.put((text if isinstance(text, bytes) else text.encode()) + b"\0")
 
@@ -130,7 +135,7 @@ class Guest:
         """What stands there now."""
         return self.p.vm.copyin(addr, nbytes)
 
-    def int(self, addr: int) -> int:
+    def word(self, addr: int) -> int:
         """The C int there."""
         return int.from_bytes(self.get(addr, 4), "little", signed=True)
 
@@ -138,13 +143,13 @@ class Guest:
     def start(self, name: str, *words: Any, arch: Arch = Arch.X86_64) -> Any:
         """The result, or the coroutine of a call that sleeps.  Strings become addresses."""
         t = self.t
-        t.cpu.arch = arch  # type: ignore[misc]
+        t.cpu.arch = arch
         self.system.current = t
         abi = self.p.personality.abis[arch]
         call = (CALLS64 if arch is Arch.X86_64 else CALLS32)[name].bind(abi, name)
         regs = t.cpu.regs
         for register, word in zip(abi.argument_registers, words, strict=False):
-            value = self.str(word) if isinstance(word, str | bytes) else word
+            value = self.text(word) if isinstance(word, str | bytes) else word
             regs[register] = value & x86.MASK64
         for register in abi.argument_registers[len(words) :]:
             regs[register] = 0
@@ -185,7 +190,7 @@ class Guest:
         abi = self.p.personality.abis[arch]
         call = (CALLS64 if arch is Arch.X86_64 else CALLS32)[name].bind(abi, name)
         for register, word in zip(abi.argument_registers, words, strict=False):
-            t.cpu.regs[register] = (self.str(word) if isinstance(word, str | bytes) else word) & x86.MASK64
+            t.cpu.regs[register] = (self.text(word) if isinstance(word, str | bytes) else word) & x86.MASK64
         args = call.decode(t, t.cpu.regs)
         try:
             result = call.call.run(t, *args)

@@ -14,7 +14,7 @@ from tests.unit.calls.conftest import Guest
 def pipe(g: Guest) -> tuple[int, int]:
     fds = g.room(8)
     g.call("pipe2", fds, 0)
-    return g.int(fds), g.int(fds + 4)
+    return g.word(fds), g.word(fds + 4)
 
 
 def content(g: Guest, path: str) -> bytes:
@@ -76,7 +76,7 @@ def test_sendfile(g: Guest, source: int) -> None:
             g.call("sendfile", *words)
     short = g.put(struct.pack("<i", 8))
     assert g.call32("sendfile", writing, source, short, 100) == 2
-    assert g.int(short) == 10
+    assert g.word(short) == 10
 
 
 def test_sendfile_waits_for_a_full_pipe(g: Guest) -> None:

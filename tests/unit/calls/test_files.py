@@ -9,8 +9,28 @@ import struct
 import pytest
 
 from ring3.errors import (
-    E2BIG, EACCES, EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENOTDIR, EOPNOTSUPP, EOVERFLOW, EPERM, ESPIPE,
+    E2BIG,
+    EACCES,
+    EBADF,
+    EEXIST,
+    EFAULT,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    EMFILE,
+    ENODATA,
+    ENODEV,
+    ENOENT,
+    ENOTDIR,
+    ENOTTY,
+    ENXIO,
+    EOPNOTSUPP,
+    EOVERFLOW,
+    EPERM,
+    ERANGE,
+    ESPIPE,
     ETXTBSY,
+    EXDEV,
 )
 from ring3.proc.cred import Cred
 from tests.unit.calls.conftest import BASE, Guest, Waits
@@ -94,8 +114,6 @@ def test_openat2(g: Guest) -> None:
     with pytest.raises(E2BIG):
         g.call("openat2", d, "f", how(tail=b"\1" * 8), 32)
     assert g.call("openat2", d, "f", how(tail=bytes(8)), 32) == d + 2
-    from ring3.errors import EXDEV
-
     with pytest.raises(EXDEV):
         g.call("openat2", d, "out/x", how(CREAT | 2, 0o600, 8), 24)
     with pytest.raises(ELOOP):
@@ -128,8 +146,6 @@ def test_a_fifo_waits_for_its_other_side(g: Guest) -> None:
     sleeper.coroutine.close()
     assert g.call("open", "/p", NONBLOCK, 0) == 0
     g.call("close", 0)
-    from ring3.errors import ENXIO
-
     with pytest.raises(ENXIO):
         g.call("open", "/p", 1 | NONBLOCK, 0)
 
@@ -164,9 +180,9 @@ def test_dup(g: Guest) -> None:
     for words in ((99, 5), (99, 99), (fd, -1), (fd, 1024)):
         with pytest.raises(EBADF):
             g.call("dup2", *words)
-    for words in ((fd, fd, 0), (fd, 9, 1)):
+    for new_fd, flags in ((fd, 0), (9, 1)):
         with pytest.raises(EINVAL):
-            g.call("dup3", *words)
+            g.call("dup3", fd, new_fd, flags)
     g.call("write", fd, g.put(b"abc"), 3)
     assert g.call("lseek", 7, 0, 1) == 3
 
@@ -257,7 +273,7 @@ def test_statfs(g: Guest) -> None:
     assert struct.unpack_from("<q", g.get(out, 120)) == (0x01021994,)
     fds = g.room(8)
     g.call("pipe", fds)
-    assert g.call("fstatfs", g.int(fds), out) == 0
+    assert g.call("fstatfs", g.word(fds), out) == 0
     assert struct.unpack_from("<q", g.get(out, 120)) == (0x50495045,)
     assert g.call32("statfs64", "/", 84, out) == 0
     with pytest.raises(EINVAL):
@@ -378,7 +394,7 @@ def test_fallocate(g: Guest) -> None:
     fds = g.room(8)
     g.call("pipe", fds)
     with pytest.raises(ESPIPE):
-        g.call("fallocate", g.int(fds + 4), 0, 0, 1)
+        g.call("fallocate", g.word(fds + 4), 0, 0, 1)
 
 
 def test_xattrs(g: Guest) -> None:
@@ -389,8 +405,6 @@ def test_xattrs(g: Guest) -> None:
     assert g.get(buf, 5) == b"value"
     assert g.call("fgetxattr", fd, "user.a", 0, 0) == 5
     assert g.call("listxattr", "/f", buf, 64) == 7
-    from ring3.errors import ENODATA, ERANGE
-
     with pytest.raises(ERANGE):
         g.call("getxattr", "/f", "user.a", buf, 2)
     with pytest.raises(ENODATA):
@@ -407,14 +421,16 @@ def test_ioctls(g: Guest) -> None:
     g.call("write", fd, g.put(b"abcdef"), 6)
     g.call("lseek", fd, 2, 0)
     n = g.put(struct.pack("<i", 1))
-    from ring3.errors import ENOTTY
-
     with pytest.raises(ENOTTY):
         g.call("ioctl", fd, 0x5401, n)
     assert g.call("ioctl", fd, 0x5421, n) == 0
     assert g.call("fcntl", fd, 3, 0) & NONBLOCK
     assert g.call("ioctl", fd, 0x541B, n) == 0
-    assert g.int(n) == 4
+    assert g.word(n) == 4
+    master = g.call("open", "/dev/null", 2, 0)
+    with pytest.raises(ENOTTY):
+        g.call("ioctl", master, 0x80045430, n)
+    assert g.show("ioctl", master, 0x80045430, n) == f"ioctl({master}, TIOCGPTN, {n:#x}) = -1 ENOTTY"
     assert g.call("ioctl", fd, 0x5451, 0) == 0
     assert g.p.fds.cloexec == {fd}
     assert g.call("ioctl", fd, 0x5450, 0) == 0

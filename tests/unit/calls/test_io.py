@@ -8,10 +8,17 @@ import struct
 import pytest
 
 from ring3.errors import (
-    EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, EPIPE, ESPIPE,
+    EAGAIN,
+    EBADF,
+    EFAULT,
+    EFBIG,
+    EINVAL,
+    EISDIR,
+    EOPNOTSUPP,
+    EPIPE,
+    ESPIPE,
 )
 from ring3.waiting import Interrupted
-
 from tests.unit.calls.conftest import BASE, ROOM, Guest, Waits
 
 PAST = BASE + ROOM
@@ -24,7 +31,7 @@ def iov(g: Guest, *parts: tuple[int, int]) -> int:
 def pipe(g: Guest, flags: int = 0) -> tuple[int, int]:
     fds = g.room(8)
     g.call("pipe2", fds, flags)
-    return g.int(fds), g.int(fds + 4)
+    return g.word(fds), g.word(fds + 4)
 
 
 def test_what_is_written_is_read(g: Guest) -> None:

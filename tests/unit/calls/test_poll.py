@@ -20,7 +20,7 @@ ET, ONESHOT = 1 << 31, 1 << 30
 def pipe(g: Guest) -> tuple[int, int]:
     fds = g.room(8)
     g.call("pipe2", fds, 0)
-    return g.int(fds), g.int(fds + 4)
+    return g.word(fds), g.word(fds + 4)
 
 
 def pollfds(g: Guest, *pairs: tuple[int, int]) -> int:

@@ -8,8 +8,23 @@ import struct
 import pytest
 
 from ring3.errors import (
-    EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBADF, ECONNREFUSED, EDOM, EFAULT, EINTR, EINVAL, EMSGSIZE, ENOENT, ENOPROTOOPT, ENOTCONN,
-    ENOTSOCK, EPERM, EPIPE,
+    EACCES,
+    EADDRINUSE,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EBADF,
+    ECONNREFUSED,
+    EDOM,
+    EFAULT,
+    EINTR,
+    EINVAL,
+    EMSGSIZE,
+    ENOENT,
+    ENOPROTOOPT,
+    ENOTCONN,
+    ENOTSOCK,
+    EPERM,
+    EPIPE,
 )
 from ring3.proc.cred import Cred
 from ring3.waiting import Interrupted
@@ -22,7 +37,7 @@ DONTWAIT, PEEK, WAITALL, NOSIGNAL, TRUNC, CTRUNC = 0x40, 2, 0x100, 0x4000, 0x20,
 def pair(g: Guest, kind: int = STREAM) -> tuple[int, int]:
     fds = g.room(8)
     assert g.call("socketpair", 1, kind, 0, fds) == 0
-    return g.int(fds), g.int(fds + 4)
+    return g.word(fds), g.word(fds + 4)
 
 
 def name(g: Guest, path: bytes) -> tuple[int, int]:
@@ -100,10 +115,10 @@ def test_names_in_the_file_system(g: Guest) -> None:
     assert g.call("read", end, g.room(1), 1) == 1
     out, out_len = g.room(128), g.put(struct.pack("<i", 128))
     assert g.call("getpeername", client, out, out_len) == 0
-    assert g.int(out_len) == 2 + 7
+    assert g.word(out_len) == 2 + 7
     assert g.get(out, 9) == struct.pack("<H", 1) + b"/tmp/s\0"
     assert g.call("getsockname", client, out, out_len) == 0
-    assert g.int(out_len) == 2
+    assert g.word(out_len) == 2
     with pytest.raises(ENOENT):
         g.call("connect", g.call("socket", 1, STREAM, 0), *name(g, b"/tmp/none"))
     g.open("/tmp/file")
@@ -124,7 +139,7 @@ def test_abstract_datagrams(g: Guest) -> None:
     assert g.call("sendto", b, b"ping", 4, 0, *name(g, b"\0server")) == 4
     buf, out, out_len = g.room(16), g.room(128), g.put(struct.pack("<i", 128))
     assert g.call("recvfrom", a, buf, 2, TRUNC, out, out_len) == 4
-    assert g.int(out_len) == 2 + 6
+    assert g.word(out_len) == 2 + 6
     assert g.get(out + 2, 1) == b"\0"
     assert g.call("sendto", b, b"", 0, 0, *name(g, b"\0server")) == 0
     assert g.call("recvfrom", a, buf, 16, 0, 0, 0) == 0
@@ -210,7 +225,7 @@ def test_several_messages(g: Guest) -> None:
     vector = headers(one, two, three)
     assert g.call("recvmmsg", b, vector, 3, 0x10000, 0) == 2
     assert g.get(one, 4) + g.get(two, 4) == b"11112222"
-    assert g.int(vector + 64 + 56) == 4
+    assert g.word(vector + 64 + 56) == 4
     with pytest.raises(EAGAIN):
         g.call("recvmmsg", b, vector, 3, DONTWAIT, 0)
 

@@ -1,7 +1,10 @@
-"""What the tests of exec stand on: a `System` over the scripted machine, which shows the host's files through an overlay."""
+"""What the tests of exec stand on: a `System` over the scripted machine, which shows the host's files through an
+overlay.
+"""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,8 +16,8 @@ from ring3.exec.load import Loaded, load
 from ring3.exec.package import ExecRequest
 from ring3.exec.plan import ExecDeath, ExecPlan
 from ring3.exec.switch import ExecSwitch
-from ring3.machine.base import VdsoImage
-from ring3.machine.scripted import SCRIPTED_FACTS, ScriptedMachine
+from ring3.machine.base import MachineFacts, VdsoImage
+from ring3.machine.scripted import SCRIPTED_FACTS, ScriptedMachine, ScriptedSpace
 from ring3.personality.linux import linux_personality
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
@@ -30,12 +33,30 @@ VDSO = VdsoImage(0x4000, 0x2000, b"")
 FACTS = SCRIPTED_FACTS._replace(min_addr=MMAP_MIN_ADDR, vdso={Arch.X86_64: VDSO})
 
 
+class FiniteSpace(ScriptedSpace):
+    """Refuses what no host has memory for, as a host does."""
+
+    def map_anonymous(self, addr: int, length: int, prot: int, *, shared: bool = False, noreserve: bool = False) -> None:
+        if length > 1 << 36:
+            raise OSError(errno.ENOMEM, "more than there is")
+        super().map_anonymous(addr, length, prot, shared=shared, noreserve=noreserve)
+
+
+class FiniteMachine(ScriptedMachine):
+    """Makes such spaces."""
+
+    def new_space(self) -> FiniteSpace:
+        space = FiniteSpace(self)
+        self.spaces.append(space)
+        return space
+
+
 class Bench:
     """One kernel and one process, `t`, which has no program until `start`."""
 
-    def __init__(self, *, seed: int | None = 1, root: str = "/") -> None:
-        self.machine = ScriptedMachine(facts=FACTS)
-        self.system = System(self.machine, lambda t: None, seed=seed)
+    def __init__(self, *, seed: int | None = 1, root: str = "/", facts: MachineFacts = FACTS) -> None:
+        self.machine = FiniteMachine(facts=facts)
+        self.system = System(self.machine, lambda _: None, seed=seed)
         self.system.personalities["linux"] = linux_personality()
         self.system.execsw = ExecSwitch(self.system)
         self.system.mounts = MountTable()

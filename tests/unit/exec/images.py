@@ -7,7 +7,21 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ring3.abi.elf import (
-    ELF32, ELF64, EM_386, EM_X86_64, ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, Ehdr, ElfClass, Phdr,
+    ELF32,
+    ELF64,
+    EM_386,
+    EM_X86_64,
+    ET_DYN,
+    ET_EXEC,
+    PF_R,
+    PF_W,
+    PF_X,
+    PT_GNU_STACK,
+    PT_INTERP,
+    PT_LOAD,
+    Ehdr,
+    ElfClass,
+    Phdr,
 )
 
 EXIT_42 = {
@@ -56,7 +70,10 @@ class Elf(NamedTuple):
         return bytes(data if self.size is None else data[: self.size].ljust(self.size, b"\0"))
 
 
-def load(vaddr: int, *, offset: int = CODE, filesz: int = 0x100, memsz: int | None = None, flags: int = PF_R | PF_X, align: int = 4096) -> Phdr:
+def load(
+    vaddr: int, *, offset: int = CODE, filesz: int = 0x100, memsz: int | None = None, flags: int = PF_R | PF_X,
+    align: int = 4096,
+) -> Phdr:
     """A PT_LOAD."""
     return Phdr(PT_LOAD, flags, offset, vaddr, vaddr, filesz, filesz if memsz is None else memsz, align)
 
@@ -78,16 +95,26 @@ def pie(*extra: Phdr, **fields: int | bytes | None) -> bytes:
     return program(*extra, type=ET_DYN, base=0, **fields)  # type: ignore[arg-type]
 
 
-def interp(name: bytes, *, offset: int = 0x800, filesz: int | None = None, terminate: bool = True) -> tuple[Phdr, tuple[int, bytes]]:
+def interp(
+    name: bytes, *, offset: int = 0x800, filesz: int | None = None, terminate: bool = True
+) -> tuple[Phdr, tuple[int, bytes]]:
     """A PT_INTERP, and the part of the file it points to."""
     text = name + b"\0" if terminate else name
-    return Phdr(PT_INTERP, PF_R, offset, BASE + offset, BASE + offset, len(text) if filesz is None else filesz, len(text), 1), (offset, text)
+    size = len(text) if filesz is None else filesz
+    return Phdr(PT_INTERP, PF_R, offset, BASE + offset, BASE + offset, size, len(text), 1), (offset, text)
 
 
 def interpreted(name: bytes, *, machine: int = EM_X86_64, **how: int | bool | None) -> bytes:
     """A program with this interpreter."""
     phdr, part = interp(name, **how)  # type: ignore[arg-type]
     return program(before=(phdr,), parts=(part,), machine=machine)
+
+
+def pie_interpreted(name: bytes, machine: int = EM_X86_64) -> bytes:
+    """A position-independent program with this interpreter."""
+    phdr, part = interp(name)
+    code = Phdr(PT_LOAD, PF_R | PF_X, 0, 0, 0, 0x1100, 0x1100, 4096)
+    return Elf(machine, ET_DYN, 0x1000, (phdr, code), (part, (0x1000, b"\xcc" * 256))).encode()
 
 
 def stack(flags: int) -> Phdr:

@@ -1,6 +1,7 @@
 """Linux's exec rules, row by row: what the host's kernel does, ours does.  Each row makes a file and asks both.
 
-The rows are not expectations: nothing is written down but the question.  Both verdicts are "runs", an errno, or a signal.
+The rows are not expectations: nothing is written down but the question.  Both verdicts are "runs", an errno, or a
+signal.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import NamedTuple
 
 import pytest
 
-from ring3.abi.elf import EM_386, ET_DYN, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, Phdr
+from ring3.abi.elf import EM_386, ET_DYN, PF_R, PF_W, PF_X, PT_INTERP, Phdr
 from ring3.proc.cred import Cred
 from ring3.proc.proc import Rlimit
 from ring3.vfs.namei import NameiContext, namei
 from tests.unit.exec import native
 from tests.unit.exec.bench import Bench
-from tests.unit.exec.images import BASE, DATA, Elf, interp, interpreted, load, pie, program, stack
+from tests.unit.exec.images import DATA, Elf, interp, interpreted, load, pie, pie_interpreted, program, stack
 
 NOBODY = 65534
+NO_RANDOM = 0x0040000         # personality(2)
 LD_SO = b"/lib64/ld-linux-x86-64.so.2"
 
 
@@ -35,6 +37,7 @@ class Row(NamedTuple):
     envp: tuple[bytes, ...] = ()
     uid: int = 0
     stack: int = 8 << 20
+    flags: int = 0                  # personality(2)
 
     def __str__(self) -> str:
         return self.name
@@ -157,12 +160,6 @@ def elf_interp(name: str, contents: bytes, *, mode: int = 0o755, uid: int = 0, m
         put(d, contents, mode, "i")
         return put(d, main(bytes(d / "i")))
     return Row(f"interpreter {name}", make, uid=uid)
-
-
-def pie_interpreted(name: bytes) -> bytes:
-    phdr, part = interp(name)
-    code = Phdr(PT_LOAD, PF_R | PF_X, 0, 0, 0, 0x1100, 0x1100, 4096)
-    return Elf(type=ET_DYN, entry=0x1000, phdrs=(phdr, code), parts=(part, (0x1000, b"\xcc" * 256))).encode()
 
 
 def two_interps(first: bytes, second: bytes) -> bytes:
@@ -297,7 +294,7 @@ SEGMENTS = (
     row("i386 segment near 4 GiB", program(load(0xFFFF_D000, flags=DATA), machine=EM_386)),
     row("i386 segment at the top", program(load(0xFFFF_E000, flags=DATA), machine=EM_386)),
     row("i386 entry at the top", program(machine=EM_386, entry=0xFFFF_E000)),
-    row("i386 memsz huge", program(load(0x600000, filesz=0x10, memsz=0xF000_0000, flags=DATA), machine=EM_386)),
+    row("i386 memsz large", program(load(0x600000, filesz=0x10, memsz=0x800_0000, flags=DATA), machine=EM_386)),
     row("i386 memsz wraps", program(load(0x600000, filesz=0x10, memsz=0xFFFF_F000, flags=DATA), machine=EM_386)),
     row("i386 stack executable", program(stack(7), machine=EM_386)),
 )
@@ -307,6 +304,7 @@ INTERPRETERS = (
     row("PT_INTERP filesz 0", interpreted(LD_SO, filesz=0)),
     row("PT_INTERP filesz 1", interpreted(LD_SO, filesz=1)),
     row("PT_INTERP filesz 2", interpreted(b"x", filesz=2)),
+    row("PT_INTERP two zeros", interpreted(b"\0")),
     row("PT_INTERP not terminated", interpreted(LD_SO, terminate=False)),
     row("PT_INTERP 4096 with zero inside", interpreted(b"/none\0".ljust(4095, b"x"))),
     row("PT_INTERP 4097", interpreted(b"/".ljust(4096, b"/"), filesz=4097)),
@@ -400,12 +398,21 @@ ARGUMENTS = (
     row("2 MiB and more", program(), argv=(b"x" * 131000,) * 17),
     row("stack limit of 1 MiB", program(), argv=(b"x" * 131000,) * 1, stack=1 << 20),
     row("stack limit of 1 MiB, 256 KiB", program(), argv=(b"x" * 131000,) * 2, stack=1 << 20),
-    row("small stack limit", program(), argv=(b"x" * 60000,), stack=64 << 10),
-    row("small stack limit, too much", program(), argv=(b"x" * 70000,), stack=64 << 10),
-    row("tiny stack limit", program(), stack=4096),
-    row("stack limit of 8 KiB, pointers", program(), argv=(b"",) * 600, stack=8192),
-    row("stack limit of 8 KiB, more pointers", program(), argv=(b"",) * 900, stack=8192),
-    row("stack limit 0", program(), stack=0),
+    row("small stack limit", program(), argv=(b"x" * 60000,), stack=64 << 10, flags=NO_RANDOM),
+    row("small stack limit, too much", program(), argv=(b"x" * 70000,), stack=64 << 10, flags=NO_RANDOM),
+    # Without randomness: up to 8 KiB of it lie on the stack.
+    row("tiny stack limit", program(), stack=4096, flags=NO_RANDOM),
+    *(row(f"stack limit of 8 KiB, {n} pointers", program(), argv=(b"",) * n, stack=8192, flags=NO_RANDOM)
+      for n in (100, 300, 400, 450, 500, 600, 830, 850, 900, 930, 1000)),
+    row("stack limit of 8 KiB, 8100 bytes", program(), argv=(b"x" * 8100,), stack=8192, flags=NO_RANDOM),
+    row("stack limit of 8 KiB, 8200 bytes", program(), argv=(b"x" * 8200,), stack=8192, flags=NO_RANDOM),
+    row("stack limit 0", program(), stack=0, flags=NO_RANDOM),
+    row("stack limit 0, a page of arguments", program(), argv=(b"x" * 4096,), stack=0, flags=NO_RANDOM),
+    row("stack limit of 5000", program(), argv=(b"x" * 4096,), stack=5000, flags=NO_RANDOM),
+    row("old layout", program(), flags=0x200000),
+    row("old layout, pie", pie(), flags=0x200000 | NO_RANDOM),
+    row("3 GiB", program(machine=EM_386), flags=0x8000000),
+    row("3 GiB, segment above", program(load(0xD0000000, flags=DATA), machine=EM_386), flags=0x8000000),
     row("many pointers", program(), argv=(b"",) * 200000),
     row("too many pointers", program(), argv=(b"",) * 262144),
     row("unlimited stack, 6 MiB", program(), argv=(b"x" * 131000,) * 47, stack=1 << 40),
@@ -419,9 +426,10 @@ def both(bench: Bench, d: Path, asked: Row) -> tuple[str, str]:
     path = asked.make(d)
     path = path.encode() if isinstance(path, str) else path
     cred = Cred(*(asked.uid,) * 8)
-    theirs = native.verdict(path, asked.argv, asked.envp, uid=asked.uid, cwd=str(d), stack=asked.stack)
+    theirs = native.verdict(path, asked.argv, asked.envp, uid=asked.uid, cwd=str(d), stack=asked.stack, flags=asked.flags)
     t = bench.process(cred)
     t.proc.rlimits[Rlimit.STACK] = (asked.stack, (1 << 64) - 1)
+    t.proc.personality_flags = asked.flags
     root = bench.system.mounts.root
     t.proc.fs.cwd = namei(NameiContext(root, root, Cred()), bytes(d))
     ours = bench.verdict(bench.request(path, asked.argv, asked.envp), t)

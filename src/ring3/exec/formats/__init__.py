@@ -1,1 +1,1 @@
-"""Formats of executable files.  One module each; which of them a kernel starts with is one tuple in `exec/switch.py`."""
+"""Formats of executable files, one module each; which of them a kernel starts with stands in `exec/switch.py`."""

@@ -1,10 +1,11 @@
 """ELF images: from the bytes of a file to VMCmds, step by step as Linux does it (fs/binfmt_elf.c).
 
-The file is hostile: every number in it may be anything, every read may come short.  A refusal is an `Errno`; which refusals its system
-would only meet behind the point of no return is told by the package's step ("map" and what follows), not decided here.
+The file is hostile: every number in it may be anything, every read may come short.  A refusal is an `Errno`; which
+refusals its system would only meet behind the point of no return is told by the package's step ("map" and what
+follows), not decided here.
 
-What Linux looks at is what is looked at: the magic, e_type, e_machine, e_phentsize, e_phnum, PT_LOAD, PT_INTERP and PT_GNU_STACK.
-e_ident's class and byte order are not: the machine alone decides how the rest is read.
+What Linux looks at is what is looked at: the magic, e_type, e_machine, e_phentsize, e_phnum, PT_LOAD, PT_INTERP and
+PT_GNU_STACK. e_ident's class and byte order are not: the machine alone decides how the rest is read.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class ElfFormat:
         self.arch = arch
 
     def recognise(self, package: ExecPackage) -> bool:
-        """Lay the image out.  False: it is done.  Raises ENOEXEC for what is not mine, ELIBBAD, EIO, EINVAL, ENOMEM and more."""
+        """Lay the image out.  False: it is done.  Raises ENOEXEC for what is not mine, ELIBBAD, EIO, EINVAL, ENOMEM
+        and more.
+        """
         ehdr = self._header(package.header)
         if ehdr.type not in (ET_EXEC, ET_DYN):
             raise ENOEXEC("neither an executable nor a shared object")
@@ -145,7 +148,7 @@ class ElfFormat:
         name = _read(program.file, phdr.offset, phdr.filesz)
         if name[-1]:
             raise ENOEXEC("the interpreter's name is not terminated")
-        file = package.open(name[: name.index(0)])
+        file = package.open_interpreter(name[: name.index(0)])
         header = _read(file, 0, self.elf.ehdr.size)
         try:
             ehdr = self._header(header)
@@ -185,7 +188,9 @@ class ElfFormat:
         image.brk_end = (brk + bias) & _MASK
 
     def _map_interpreter(self, image: Image, interpreter: ElfFile) -> int:
-        """load_elf_interp: where it was put (0 for one that says where it wants to be).  Raises EPERM for another type, EINVAL, ENOMEM."""
+        """load_elf_interp: where it was put (0 for one that says where it wants to be).  Raises EPERM for another
+        type, EINVAL, ENOMEM.
+        """
         ehdr, top = interpreter.ehdr, image.model.user_top
         if ehdr.type not in (ET_EXEC, ET_DYN):
             raise EPERM("the interpreter is neither an executable nor a shared object")
@@ -197,7 +202,8 @@ class ElfFormat:
             fixed = ehdr.type == ET_EXEC or placed_once
             if not placed_once and ehdr.type == ET_DYN and image.load_bias:
                 bias = -phdr.vaddr & _MASK
-            placed = self._map_segment(image, interpreter.file, phdr, (bias + phdr.vaddr) & _MASK, total, fixed=fixed, replace=True)
+            wanted = (bias + phdr.vaddr) & _MASK
+            placed = self._map_segment(image, interpreter.file, phdr, wanted, total, fixed=fixed, replace=True)
             total = 0
             if not placed_once and ehdr.type == ET_DYN:
                 bias = (placed - page_floor(phdr.vaddr)) & _MASK
@@ -230,7 +236,8 @@ class ElfFormat:
 
 
 def _dynamic_base(image: Image, program: ElfFile, base: int, total: int) -> int:
-    """Where a position-independent program begins: near `base` with an interpreter, else where there is room; 0: anywhere.
+    """Where a position-independent program begins: near `base` with an interpreter, else where there is room; 0:
+    anywhere.
 
     An image that asks for more than page alignment gets it.
     """
@@ -311,7 +318,9 @@ def _read(file: ImageFile, offset: int, nbytes: int) -> bytes:
 
 
 def symbol(image: bytes, name: bytes) -> int:
-    """The value of a dynamic symbol of a small trusted 32-bit image (the host's vDSO); 0 when it has none of that name."""
+    """The value of a dynamic symbol of a small trusted 32-bit image (the host's vDSO); 0 when it has none of that
+    name.
+    """
     ehdr = ELF32.ehdr.decode(image)
     phdrs = [ELF32.phdr.decode(image, ehdr.phoff + i * ELF32.phdr.size) for i in range(ehdr.phnum)]
     base = next(p.vaddr - p.offset for p in phdrs if p.type == PT_LOAD)

@@ -3,7 +3,8 @@
     #!/bin/sh -e          argv of the script: ["./s", "x"]
     becomes               argv of /bin/sh:    ["/bin/sh", "-e", "./s", "x"]
 
-The script is named as the caller named it; its own argv[0] is lost.  How the line splits is a rule of the caller's personality.
+The script is named as the caller named it; its own argv[0] is lost.  How the line splits is a rule of the caller's
+personality.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class ScriptFormat:
     personality = None
 
     def recognise(self, package: ExecPackage) -> bool:
-        """True when the interpreter is to be run instead.  Raises ENOEXEC, ENOENT, E2BIG, and what opening the interpreter does."""
+        """True when the interpreter is to be run instead.  Raises ENOEXEC, ENOENT, E2BIG, and what opening the
+        interpreter does.
+        """
         if package.header[:2] != b"#!":
             raise ENOEXEC
         line = package.rules.split_script(package.header[: package.rules.header_size])

@@ -1,18 +1,21 @@
 """Linux's exec rules for x86: values and small functions, in the terms of `exec/rules.py`.
 
-Sources: fs/exec.c, fs/binfmt_script.c, fs/binfmt_elf.c, arch/x86/mm/mmap.c, security/commoncap.c as execve(2), execveat(2),
-vdso(7), getauxval(3), proc(5) and credentials(7) describe them; judged against a running 6.x kernel by tests/unit/exec/test_linux_rows.py.
+Sources: fs/exec.c, fs/binfmt_script.c, fs/binfmt_elf.c, arch/x86/mm/mmap.c, security/commoncap.c as execve(2),
+execveat(2), vdso(7), getauxval(3), proc(5) and credentials(7) describe them; judged against a running 6.x kernel by
+tests/unit/exec/test_linux_rows.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from ring3.abi import elf, x86
 from ring3.abi.flags import S_ISGID, S_ISUID, MountFlags
 from ring3.abi.signals import Signal
 from ring3.abi.x86 import Arch
-from ring3.errors import EFAULT, ENOEXEC, ENOMEM, Errno
+from ring3.errors import EACCES, EFAULT, ENOEXEC, ENOMEM, Errno
 from ring3.exec.formats.elf import READ_IMPLIES_EXEC, symbol
 from ring3.exec.plan import Aux, StackImage
 from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
@@ -34,7 +37,7 @@ STACK_GUARD: Final = 256 * PAGE
 TASK_TOP_32: Final = 0xFFFF_E000            # IA32_PAGE_OFFSET
 TASK_TOP_32_3GB: Final = 0xC000_0000
 DYN_BASE_64: Final = 0x7FFF_FFFF_F000 // 3 * 2
-DYN_BASE_32: Final = 0x0040_0000
+DYN_ABOVE_32: Final = 0x0100_0000           # above a third of what a 32-bit program has
 RSEQ_FEATURE_SIZE: Final = 28               # offsetof(struct rseq, end)
 RSEQ_ALIGN: Final = 32
 
@@ -45,6 +48,7 @@ ADDR_COMPAT_LAYOUT: Final = 0x0200000
 ADDR_LIMIT_3GB: Final = 0x8000000
 CLEAR_ON_SETID: Final = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO
 
+_MMAP_BITS: Final[Mapping[Arch, int]] = MappingProxyType({Arch.X86_64: 28, Arch.I386: 8})
 _FATAL_STEPS: Final = frozenset({"arrange", "map", "map interpreter", "vdso", "stack", "run vmcmds"})
 
 
@@ -98,14 +102,15 @@ def _terminator(line: bytes, first: int, last: int) -> int:
 
 # --- the call
 def limits(package: ExecPackage) -> ArgumentLimits:
-    """A quarter of the stack limit, but never over 6 MiB nor under 128 KiB; and what the stack may grow to meanwhile."""
+    """A quarter of the stack limit, but never over 6 MiB nor under 128 KiB; and what the stack may grow to meanwhile.
+    """
     stack = package.thread.proc.rlimit(Rlimit.STACK)
     total = max(min(STACK_DEFAULT // 4 * 3, stack // 4), ARG_MAX)
     return ArgumentLimits(MAX_ARG_STRLEN, total, stack, ABOVE)
 
 
 def new_ids(package: ExecPackage) -> Ids:
-    """bprm_fill_uid and cap_bprm_creds_from_file: set-id bits count unless the mount, no_new_privs or a tracer says otherwise."""
+    """bprm_fill_uid and cap_bprm_creds_from_file: set-id bits count, unless mount, no_new_privs or a tracer forbid."""
     p = package.thread.proc
     old, file = p.cred, package.file
     new, counted = old, False
@@ -136,7 +141,9 @@ def dumpable(package: ExecPackage, ids: Ids) -> int:
 
 
 def comm(package: ExecPackage) -> bytes:
-    """The last part of the name it was called by; of the file's own name where it was called by descriptor alone.  15 bytes."""
+    """The last part of the name it was called by; of the file's own name where it was called by descriptor alone.  15
+    bytes.
+    """
     request = package.request
     if request.file is not None:
         dentry = package.file.dentry
@@ -167,11 +174,13 @@ def _top(frame: Frame) -> int:
 
 
 def arrange(frame: Frame) -> tuple[AddressModel, int]:
-    """arch_pick_mmap_layout, randomize_stack_top, setup_arg_pages: the empty space and the end of its stack.  Raises ENOMEM."""
+    """arch_pick_mmap_layout, randomize_stack_top, setup_arg_pages: the empty space and the end of its stack.  Raises
+    ENOMEM.
+    """
     wide, top, draw = frame.arch is Arch.X86_64, _top(frame), frame.random.getrandbits
     mmap_random = stack_random = shift = stack_span = 0
     if frame.randomise:
-        mmap_random = draw(28 if wide else 8) * PAGE
+        mmap_random = draw(_MMAP_BITS[frame.arch]) * PAGE
         stack_random = draw(22 if wide else 11) * PAGE
         stack_span = (0x3FFFFF if wide else 0x7FF) * PAGE
         shift = draw(13)
@@ -217,19 +226,24 @@ def stack_prot(image: Image) -> int:
 
 def pie_base(frame: Frame) -> int:
     """ELF_ET_DYN_BASE, randomised."""
+    return _dyn_base(frame) + (frame.random.getrandbits(_MMAP_BITS[frame.arch]) * PAGE if frame.randomise else 0)
+
+
+def _dyn_base(frame: Frame) -> int:
     if frame.arch is Arch.X86_64:
-        return DYN_BASE_64 + (frame.random.getrandbits(28) * PAGE if frame.randomise else 0)
-    return DYN_BASE_32 + (frame.random.getrandbits(8) * PAGE if frame.randomise else 0)
+        return DYN_BASE_64
+    return page_ceil(_top(frame) // 3) + DYN_ABOVE_32
 
 
 def place_brk(frame: Frame, end: int, loader: bool) -> int:
-    """Behind the program, up to 1 GiB (32-bit: 32 MiB) away; of a program that loads itself, in the room programs would have."""
-    wide = frame.arch is Arch.X86_64
-    brk = page_ceil((DYN_BASE_64 if wide else DYN_BASE_32) if loader else end)
+    """Behind the program, up to 1 GiB (32-bit: 32 MiB) away; of a program that loads itself, in the room programs
+    would have.
+    """
+    brk = page_ceil(_dyn_base(frame) if loader else end)
     if frame.randomise:
         if not loader:
             brk += PAGE
-        brk += frame.random.randrange((1 << 30 if wide else 1 << 25) // PAGE) * PAGE
+        brk += frame.random.randrange((1 << 30 if frame.arch is Arch.X86_64 else 1 << 25) // PAGE) * PAGE
     return brk
 
 
@@ -300,6 +314,7 @@ LINUX: Final = ExecRules(
     header_size=HEADER,
     keeps_searching=False,
     empty_argv=(b"",),
+    empty_interpreter=EACCES,               # an empty name walks to the current directory
     death=death,
     split_script=split_script,
     limits=limits,

@@ -30,7 +30,6 @@ from ring3.calls.sysarg import (
     Size,
     UInt,
     WhenceArg,
-    Word,
 )
 from ring3.calls.sysarg_arrays import EpollArray, PollArray
 from ring3.calls.sysarg_files import (
@@ -41,6 +40,7 @@ from ring3.calls.sysarg_files import (
     OldStatOut,
     OutTimerSpec,
     Owner16,
+    RequestArg,
     StatRecord,
     TimeLeft,
     TimePair,
@@ -140,7 +140,7 @@ def sys__llseek(t: Thread, fd: Fd, high: UInt, low: UInt, result: Addr, whence: 
 
 
 @syscall(pledge="stdio")
-def sys_fcntl(t: Thread, fd: Fd, command: FcntlCommand, arg: Word) -> Answer:
+def sys_fcntl(t: Thread, fd: Fd, command: FcntlCommand, arg: RequestArg) -> Answer:
     """fcntl as it was before large files."""
     return fcntl.do_fcntl(t, fd, command, arg, fcntl.COMMANDS)
 

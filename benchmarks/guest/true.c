@@ -1,0 +1,2 @@
+/* Nothing, successfully. */
+int main(void) { return 0; }
