@@ -77,7 +77,7 @@ SHELL = """
     trap-exit           | trap 'echo bye' EXIT; trap 'echo caught TERM' TERM; kill -TERM $$; echo after
     trap-in-subshell    | (trap 'echo sub' EXIT; exit 4); echo $?; trap 'echo INT' INT; kill -INT $$; echo on
     background-wait     | (sleep 0.1; exit 3) & p=$!; (exit 5) & wait $!; echo $?; wait $p; echo $?
-    background-kill     | sleep 100 & p=$!; kill $p; wait $p; echo $?
+    background-kill     | sleep 100 & p=$!; kill $p; { wait $p; } 2>/dev/null; echo $?
     redirections        | echo out > a; echo err >&2 2>b; { echo 1; echo 2 >&2; } >c 2>&1; cat a c; exec 3<a; read x <&3; echo $x
     exit-codes          | false; echo $?; (exit 300); echo $?; (sh -c 'kill -9 $$'; echo $?) 2>/dev/null; /nonexistent; echo $?; ./words.txt; echo $?
     loops-functions     | f() { local n=$1; [ $n -le 1 ] && echo 1 || echo $(( n * $(f $((n-1))) )); }; f 8; for i in a b; do echo $i; done
@@ -316,7 +316,7 @@ APPLETS = """
     files               | cp words.txt w; ls; wc w; md5sum w; rm w; find tree -type f | sort; stat -c %s words.txt; du -s tree | cut -f2
     text                | sort words.txt | uniq -c; grep -n fig words.txt; sed s/a/A/ words.txt; awk '{s+=$1} END {print s}' numbers.txt; cut -c1-2 words.txt
     archives            | tar cf t.tar tree; tar tf t.tar; gzip lorem.txt; zcat lorem.txt.gz | md5sum; echo hi | bzip2 | bunzip2
-    processes           | (sleep 0.1; echo later) & wait; timeout 1 sleep 0.1; echo $?; true; false; echo $?; sleep 9 & kill $!; wait $!; echo $?
+    processes           | (sleep 0.1; echo later) & wait; timeout 1 sleep 0.1; echo $?; true; false; echo $?; sleep 9 & kill $!; { wait $!; } 2>/dev/null; echo $?
     numbers             | expr 6 '*' 7; seq 3 7; factor 360; printf '%d %s\\n' 5 x; dc -e '2 3 + p'
     other               | echo hello | rev; echo abc | xxd; yes | head -2; nproc; basename /a/b; realpath . | grep -c /; od -c words.txt | head -2
 """

@@ -10,7 +10,7 @@ from typing import Final
 
 from ring3.abi.flags import S_IFMT, FileType, Whence
 from ring3.calls.place import opened
-from ring3.calls.sysarg import Fd, InBuf, Int, Long, Offset, Offset64, OutBuf, Size, UInt, WhenceArg
+from ring3.calls.sysarg import Fd, InBuf, Int, Long, Offset, Offset64, OutBuf, Size, UInt, WhenceArg, Word
 from ring3.calls.sysarg_arrays import InVectors, OutVectors
 from ring3.calls.sysarg_files import HighWord, RwFlag
 from ring3.calls.syscall import syscall
@@ -149,7 +149,7 @@ def _signed64(low: int, high: int) -> int:
 
 
 @syscall(pledge="stdio")
-def sys_preadv2(t: Thread, fd: Fd, vectors: OutVectors, count: Int, low: Long, high: HighWord, flags: RwFlag) -> Answer:
+def sys_preadv2(t: Thread, fd: Fd, vectors: OutVectors, count: Int, low: Word, high: HighWord, flags: RwFlag) -> Answer:
     """preadv with flags; at the file's own offset where the offset is -1.  EOPNOTSUPP for unknown flags."""
     if flags & ~_RWF_KNOWN:
         raise EOPNOTSUPP
@@ -162,7 +162,7 @@ def sys_preadv2(t: Thread, fd: Fd, vectors: OutVectors, count: Int, low: Long, h
 
 
 @syscall(pledge="stdio")
-def sys_pwritev2(t: Thread, fd: Fd, vectors: InVectors, count: Int, low: Long, high: HighWord, flags: RwFlag) -> Answer:
+def sys_pwritev2(t: Thread, fd: Fd, vectors: InVectors, count: Int, low: Word, high: HighWord, flags: RwFlag) -> Answer:
     """pwritev with flags; at the file's own offset where the offset is -1.  EOPNOTSUPP for unknown flags."""
     if flags & ~_RWF_KNOWN:
         raise EOPNOTSUPP

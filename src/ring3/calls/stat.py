@@ -12,10 +12,10 @@ from ring3.abi.filerecords import StatFs64, Statx, Ustat
 from ring3.abi.flags import AT_FDCWD, Access, AtFlags, FileType, MountFlags
 from ring3.abi.records import Attr, StatFs
 from ring3.calls.place import lookup, start, subject
-from ring3.calls.sysarg import AccessMode, AtFlag, DirFd, Fd, OptionalPath, Out, OutRecord, Path, Size, UInt
+from ring3.calls.sysarg import AccessMode, Addr, AtFlag, DirFd, Fd, OptionalPath, Out, OutRecord, Path, Size, UInt
 from ring3.calls.sysarg_files import StatFsOut, StatOut, StatxOut
 from ring3.calls.syscall import syscall
-from ring3.errors import EACCES, EINVAL, EROFS
+from ring3.errors import EACCES, EINVAL, EOPNOTSUPP, EROFS
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Thread
 from ring3.vfs.access import permission
@@ -196,3 +196,11 @@ def sys_ustat(t: Thread, device: UInt, out: UstatOut) -> int:
             out.put(Ustat(numbers.bfree & 0x7FFF_FFFF, numbers.ffree & 0xFFFF_FFFF))
             return 0
     raise EINVAL
+
+
+@syscall(pledge="rpath")
+def sys_name_to_handle_at(t: Thread, dirfd: DirFd, path: Path, handle: Addr, mount_id: Addr, flags: AtFlag) -> int:
+    """File handles: no file system here has them.  EOPNOTSUPP."""
+    del handle, mount_id
+    subject(t, dirfd, path, flags, int(AtFlags.SYMLINK_FOLLOW | AtFlags.EMPTY_PATH))
+    raise EOPNOTSUPP

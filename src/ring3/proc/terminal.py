@@ -78,6 +78,7 @@ class PtsFS(FileSystem):
         self.table = table
         self.dev = 0
         self._root = _PtsRoot(self)
+        table.node_of = lambda number: _PtsSlave(self, number)
 
     def root(self) -> Vnode:
         return self._root

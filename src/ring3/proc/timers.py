@@ -46,7 +46,10 @@ class Countdown:
         self.cancel()
         self.expires = max(expires, 1)
         self.interval = interval
-        self._wait()
+        if not self.on_cpu and self.expires <= self.clock():
+            self._due()
+        else:
+            self._wait()
 
     def cancel(self) -> None:
         """Not armed any more."""

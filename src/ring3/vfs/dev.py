@@ -126,7 +126,12 @@ def standard_devices(
         return RandomFile(vnode, flags, random)
 
     def by(opener: Callable[[OpenFlags], File]) -> Opener:
-        return lambda _vnode, flags: opener(flags)
+        def open_device(vnode: Vnode, flags: OpenFlags) -> File:
+            file = opener(flags)
+            file.vnode = file.vnode or vnode        # what fstat(2) tells is the node that was opened
+            return file
+
+        return open_device
 
     return {
         NULL: NullFile, ZERO: ZeroFile, FULL: FullFile, RANDOM: open_random, URANDOM: open_random,

@@ -22,7 +22,7 @@ from ring3.vfs.tty import get_int, put_int
 from ring3.waiting import WaitQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ring3.abi.records import Attr, Termios
     from ring3.protocols import GuestMemory
@@ -395,7 +395,7 @@ class PtyMaster(File):
 
     def open_peer(self, flags: OpenFlags) -> PtySlave:
         """TIOCGPTPEER: the slave, without a path; the call gives it a descriptor."""
-        return PtySlave(self.pty, None, flags)
+        return PtySlave(self.pty, self.table.node_of(self.pty.number), flags)
 
     def close(self) -> None:
         self.table.forget(self.pty)
@@ -405,12 +405,13 @@ class PtyMaster(File):
 class PtyTable:
     """The pseudo-terminals of one kernel."""
 
-    __slots__ = ("host", "inodes", "ptys")
+    __slots__ = ("host", "inodes", "node_of", "ptys")
 
     def __init__(self, host: TtyHost, inodes: AnonymousInodes) -> None:
         self.host = host
         self.inodes = inodes
         self.ptys: dict[int, Pty] = {}
+        self.node_of: Callable[[int], Vnode | None] = lambda _number: None     # the name in /dev/pts, where that is mounted
 
     def numbers(self) -> Iterable[int]:
         """The names in /dev/pts, in order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from collections.abc import Iterator
 from types import CoroutineType
@@ -279,9 +278,3 @@ def system() -> Iterator[System]:
 def g(system: System) -> Guest:
     """A process of root's."""
     return Guest(system)
-
-
-def err(name: str) -> type[Errno]:
-    """The class of an errno's name; the name must be one."""
-    assert hasattr(errno, name)
-    return errors.by_name(name)

@@ -128,6 +128,14 @@ def test_preadv2_at_minus_one_moves_the_offset(g: Guest) -> None:
         g.call("preadv2", fd, iov(g, (buf, 1)), 1, 0, 0, 0x1000)
 
 
+def test_preadv2_of_i386_takes_an_offset_beyond_two_gigabytes(g: Guest) -> None:
+    fd = g.open("/f")
+    g.call("pwrite64", fd, g.put(b"far"), 3, 0xF000_0000)
+    buf = g.room(4)
+    assert g.call32("preadv2", fd, g.put(struct.pack("<II", buf, 4)), 1, 0xF000_0000, 0, 0) == 3
+    assert g.get(buf, 3) == b"far"
+
+
 def test_positions_of_pipes(g: Guest) -> None:
     reading, _ = pipe(g)
     for name in ("pread64", "lseek"):

@@ -44,6 +44,7 @@ from ring3.abi.x86 import (
 from ring3.calls.signal import set_alt_stack, set_mask
 from ring3.calls.syscall import JUST_RETURN, syscall
 from ring3.errors import EFAULT, Errno
+from ring3.personality.linux.faults import trap_facts
 from ring3.personality.linux.fpframe import legal_xstate, xstate_frame
 from ring3.personality.linux.fsave import FSAVE_SIZE, fsave_of, fxsave_with
 from ring3.personality.linux.sigframe64 import (
@@ -53,7 +54,6 @@ from ring3.personality.linux.sigframe64 import (
     frame_top,
     restore_segments,
     stored_alt_stack,
-    trap_facts,
 )
 from ring3.personality.linux.vdso import symbol32
 from ring3.proc.proc import Thread
@@ -130,12 +130,13 @@ def _rt_frame(t: Thread, sp: int, info: SigInfo, action: SigAction, mask: int, c
 
 def _sigcontext(t: Thread, info: SigInfo, mask: int, fpstate: int) -> bytes:
     regs = t.cpu.regs
-    error, trapno, cr2 = trap_facts(t, info)
+    facts = trap_facts(t, info)
     sp = regs[RSP] & MASK32
     return _SIGCONTEXT.pack(
-        *(regs[segment] & 0xFFFF for segment in (GS, FS, ES, DS)), *(regs[register] & MASK32 for register in _GENERAL),
-        trapno, error, regs[RIP] & MASK32, regs[CS] & 0xFFFF, regs[EFLAGS] & MASK32, sp, regs[SS] & 0xFFFF, fpstate & MASK32,
-        mask & MASK32, cr2 & MASK32,
+        *(regs[segment] & 0xFFFF for segment in (GS, FS, ES, DS)),
+        *(regs[register] & MASK32 for register in _GENERAL),
+        facts.trapno, facts.error, regs[RIP] & MASK32, regs[CS] & 0xFFFF, regs[EFLAGS] & MASK32, sp, regs[SS] & 0xFFFF, fpstate & MASK32,
+        mask & MASK32, facts.cr2 & MASK32,
     )
 
 

@@ -11,13 +11,10 @@ Sources: arch/x86/kernel/signal_64.c, arch/x86/kernel/fpu/signal.c, arch/x86/inc
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Final
 
 from ring3.abi.signals import (
-    SI_KERNEL,
     SS_AUTODISARM,
     SS_DISABLE,
     UNBLOCKABLE,
@@ -66,6 +63,7 @@ from ring3.abi.x86 import (
 from ring3.calls.signal import on_alt_stack, set_alt_stack, set_mask
 from ring3.calls.syscall import JUST_RETURN, syscall
 from ring3.errors import EFAULT, Errno
+from ring3.personality.linux.faults import trap_facts
 from ring3.personality.linux.fpframe import legal_xstate, xstate_frame
 from ring3.proc import signals
 from ring3.proc.proc import Thread
@@ -85,11 +83,6 @@ _FRAME: Final = 8 + _UCONTEXT + 128
 FIX_EFLAGS: Final = (
     EFLAGS_AC | EFLAGS_OF | EFLAGS_DF | EFLAGS_TF | EFLAGS_SF | EFLAGS_ZF | EFLAGS_AF | EFLAGS_PF | EFLAGS_CF | EFLAGS_RF
 )
-_PAGE_FAULT: Final = 14
-_GENERAL_PROTECTION: Final = 13
-_TRAPS: Final[Mapping[int, int]] = MappingProxyType({
-    Signal.SIGSEGV: _PAGE_FAULT, Signal.SIGBUS: _PAGE_FAULT, Signal.SIGFPE: 0, Signal.SIGILL: 6, Signal.SIGTRAP: 3,
-})
 _CLEARED: Final = EFLAGS_DF | EFLAGS_RF | EFLAGS_TF
 
 
@@ -147,33 +140,12 @@ def stored_alt_stack(stack: AltStack) -> tuple[int, int, int]:
     return stack.base, (flags & 0x7FFF_FFFF) - (flags & 0x8000_0000), stack.size
 
 
-def trap_facts(t: Thread, info: SigInfo) -> tuple[int, int, int]:
-    """err, trapno and cr2 of the sigcontext.  A machine does not tell them: derived from what kind of fault it was.
-
-    Whether a fault on unmapped memory was a read or a write is not known; it is shown as a read.
-    """
-    if not 0 < info.code <= SI_KERNEL or info.signo not in _TRAPS:
-        return 0, 0, 0
-    if info.signo == Signal.SIGSEGV and info.code == SI_KERNEL:
-        return 0, _GENERAL_PROTECTION, 0
-    trapno = _TRAPS[info.signo]
-    if info.signo == Signal.SIGBUS and info.code == 1:
-        return 0, 17, 0
-    if trapno != _PAGE_FAULT:
-        return 0, trapno, 0
-    region = t.proc.vm.find(info.addr)
-    error = 4 if region is None else 5
-    if region is not None and region.prot & 1 and not region.prot & 2 and info.addr != t.cpu.regs[RIP]:
-        error |= 2
-    return error, trapno, info.addr
-
-
 def _sigcontext(t: Thread, info: SigInfo, mask: int, fpstate: int) -> bytes:
     regs = t.cpu.regs
-    error, trapno, cr2 = trap_facts(t, info)
+    facts = trap_facts(t, info)
     return _SIGCONTEXT.pack(
         *[regs[register] for register in _GENERAL], regs[EFLAGS], regs[CS] & 0xFFFF, 0, 0, regs[SS] & 0xFFFF,
-        error, trapno, mask, cr2, fpstate,
+        facts.error, facts.trapno, mask, facts.cr2, fpstate,
     )
 
 
