@@ -1,8 +1,6 @@
 """`python -m ring3`: the command line."""
 
-import sys
-
-from ring3.cli import main
+from ring3.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

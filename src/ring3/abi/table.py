@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-_HERE = Path(__file__).parent
+_HERE = os.path.dirname(__file__)
 
 
 def read_table(name: str) -> dict[int, str]:
@@ -14,10 +14,11 @@ def read_table(name: str) -> dict[int, str]:
     'execve'
     """
     rows: dict[int, str] = {}
-    for line in (_HERE / f"{name}.tbl").read_text(encoding="ascii").splitlines():
-        if line and not line.startswith("#"):
-            number, text = line.split()
-            if int(number) in rows:
-                raise ValueError(f"{name}.tbl: {number} stands twice")
-            rows[int(number)] = text
+    with open(f"{_HERE}/{name}.tbl", encoding="ascii") as table:
+        for line in table:
+            if line[0] not in "#\n":
+                number, text = line.split()
+                if int(number) in rows:
+                    raise ValueError(f"{name}.tbl: {number} stands twice")
+                rows[int(number)] = text
     return rows

@@ -179,7 +179,7 @@ def _object_of(t: Thread, file: File, *, shared: bool) -> VMObject | None:
         if vnode.getattr().rdev != _ZERO_DEVICE:
             raise ENODEV
         return SharedAnonymous() if shared else None
-    return VnodeObject(vnode, file.dentry, t.proc.fs.root, name=file.label, moved=t.system.object_moved)
+    return VnodeObject(vnode, file.dentry, t.proc.fs.root, name=file.label, moved=t.system.object_moved, file=file)
 
 
 @syscall(pledge="stdio")

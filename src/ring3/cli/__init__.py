@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -16,6 +17,18 @@ ring3: a kernel you can import.  It runs real, unmodified programs inside a Pyth
 
   ring3 run -- sh -c 'echo hello from pid $$; uname -sr'
 """
+
+
+def entry() -> None:
+    """The installed command: `main`, and out at once; tearing every module down would take as long as the program ran."""
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                continue
+    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ Not here: signals and job control while it runs (`signals.py`), why a program co
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -91,10 +92,13 @@ def main(words: Sequence[str]) -> int:
     except UsageError as error:
         complain(f"{error}\n       ring3 run --help has all options")
         return FAILED
+    gc.disable()                # until the program runs: nothing that is built meanwhile is garbage
     try:
         return _with_trace(values, program)
     except OSError as error:
         complain(_say(error))
+    finally:
+        gc.enable()
     return FAILED
 
 
@@ -130,6 +134,7 @@ def _with_kernel(values: dict[str, Any], program: list[str], instruments: list[I
             process = _start(kernel, values, program)
             if isinstance(process, int):
                 return process
+            gc.enable()
             status = _wait(process, signals, values.get("--timeout"))
             if "--stats" in values:
                 from ring3.trace.stats import summary

@@ -47,8 +47,6 @@ def _check(t: Thread, package: ExecPackage) -> ExecPlan | None:
         rules.empty_argv,
     )
     package.at_step("credentials")
-    for policy in t.system.execsw.policies:
-        policy(t, package)
     if request.check_only:
         return None
     find_image(package)

@@ -194,7 +194,10 @@ class ExecPackage:
             except EACCES:
                 self.unreadable = True
         path = dentry.path(self.thread.proc.fs.root) if dentry is not None else label
-        return ImageFile(vnode, dentry, path, attr.size)
+        file = ImageFile(vnode, dentry, path, attr.size)
+        for policy in self.system.execsw.policies:
+            policy(self.thread, self, file)
+        return file
 
     def read_header(self) -> None:
         """The first bytes of the present file, padded with zeros."""

@@ -20,6 +20,7 @@ from ring3.exec.formats.script import SCRIPT
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage
+    from ring3.exec.plan import ImageFile
     from ring3.proc.proc import Thread
     from ring3.proc.system import System
     from ring3.protocols import Personality
@@ -68,7 +69,9 @@ class Entry(NamedTuple):
 
 BUILTIN: Final[tuple[Entry, ...]] = (Entry(SCRIPT), Entry(ELF_LINUX64), Entry(ELF_LINUX32))
 
-ExecPolicy = Callable[["Thread", "ExecPackage"], None]
+# Asked about every file of an exec, interpreters too, once it was found to be runnable; may raise (veriexec's place).
+# The package's step is "lookup" for the file that was asked for, "script" or "interpreter" for one that came along.
+ExecPolicy = Callable[["Thread", "ExecPackage", "ImageFile"], None]
 
 
 def link(rows: list[Entry], entry: Entry) -> None:
@@ -88,9 +91,7 @@ def link(rows: list[Entry], entry: Entry) -> None:
 
 
 class ExecSwitch:
-    """The formats of one kernel.  `randomise`: whether layouts are random at all.  `policies` are asked about every
-    file once it was found to be runnable (veriexec's place).
-    """
+    """The formats of one kernel.  `randomise`: whether layouts are random at all; `policies`: see `ExecPolicy`."""
 
     __slots__ = ("_added", "_builtin", "_readonly", "_system", "entries", "header_size", "policies", "randomise")
 

@@ -20,8 +20,8 @@ from ring3.exec import commit as commit_module
 from ring3.exec.check import check_exec
 from ring3.exec.commit import commit, die
 from ring3.exec.load import Loaded, load
-from ring3.exec.package import ExecRequest
-from ring3.exec.plan import ExecDeath, ExecPlan
+from ring3.exec.package import ExecPackage, ExecRequest
+from ring3.exec.plan import ExecDeath, ExecPlan, ImageFile
 from ring3.exec.rules import STEPS
 from ring3.proc.lifecycle import clone_thread
 from ring3.proc.proc import Thread
@@ -355,14 +355,15 @@ def test_randomisation_can_be_switched_off(bench: Bench, files: Path) -> None:
 def test_policies_are_asked_and_may_refuse(bench: Bench, files: Path) -> None:
     asked = []
 
-    def policy(t: Thread, package: Any) -> None:
-        asked.append(package.file.path)
-        if len(asked) > 1:
+    def policy(_t: Thread, package: ExecPackage, file: ImageFile) -> None:
+        asked.append((package.step, file.path[-2:]))
+        if len(asked) > 4:
             raise EIO("no")
 
     bench.system.execsw.policies = (policy,)
-    assert bench.verdict(bench.request(bytes(files / "p"))) == "runs"
-    assert bench.verdict(bench.request(bytes(files / "p"))) == "EIO"
+    assert bench.verdict(bench.request(bytes(files / "s"))) == "runs"
+    assert asked == [("lookup", b"/s"), ("script", b"/d"), ("interpreter", b"/i")]
+    assert bench.verdict(bench.request(bytes(files / "s"))) == "EIO"
 
 
 def test_check_only(bench: Bench, files: Path) -> None:

@@ -20,6 +20,7 @@ from ring3.vfs.namei import NameiContext, namei
 from tests.unit.exec import native
 from tests.unit.exec.bench import FACTS, Bench
 from tests.unit.exec.images import DATA, load, pie, pie_interpreted, program, stack
+from tests.unit.exec.test_linux_rows import SCRIPTS, Row
 
 NO_RANDOM = 0x0040000
 HOST_TOP = 0x7FFF_FFFF_F000
@@ -182,6 +183,18 @@ def test_pie_with_an_interpreter_of_ours(tmp_path: Path, machine: int, extra: in
     plan = compare(bytes(tmp_path / "x"), [b"x"], [], tmp_path, arch)
     assert plan.interp_base
     assert any(aux.type == AT_PHDR and aux.value for aux in plan.stack.auxv)
+
+
+RUNNING = [r for r in SCRIPTS if r.uid == 0]
+
+
+@pytest.mark.parametrize("row", RUNNING, ids=str)
+def test_script_arguments(tmp_path: Path, row: Row) -> None:
+    """How a line splits: the argv the interpreter sees is the one the host's kernel gives it."""
+    path = row.make(tmp_path)
+    path = path.encode() if isinstance(path, str) else path
+    if native.verdict(path, [b"0", b"one"], cwd=str(tmp_path)) == "runs":
+        compare(path, [b"0", b"one"], [], tmp_path)
 
 
 def test_kinds_are_those_compared() -> None:

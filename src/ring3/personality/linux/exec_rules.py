@@ -21,6 +21,7 @@ from ring3.exec.plan import Aux, StackImage
 from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
 from ring3.exec.stack import ABOVE, Pointers, build, string_bytes
 from ring3.proc.proc import Rlimit
+from ring3.vfs.access import in_group
 from ring3.vm.layout import AddressModel
 from ring3.vm.region import PAGE, page_ceil, page_floor
 
@@ -110,26 +111,27 @@ def limits(package: ExecPackage) -> ArgumentLimits:
 
 
 def new_ids(package: ExecPackage) -> Ids:
-    """bprm_fill_uid and cap_bprm_creds_from_file: set-id bits count, unless mount, no_new_privs or a tracer forbid."""
+    """bprm_fill_uid and cap_bprm_creds_from_file (as of 6.17): set-id bits count, unless mount or no_new_privs forbid.
+
+    Who shares its directory with others, or is traced, gets no more than it had.  An image is secure when ids changed,
+    even if they were put back, and when effective and real ones differ.
+    """
     p = package.thread.proc
     old, file = p.cred, package.file
+    attr = file.vnode.getattr()
     new, counted = old, False
-    mode = file.vnode.getattr().mode
     nosuid = file.dentry is None or bool(file.dentry.mount.flags & MountFlags.NOSUID)
-    if mode & (S_ISUID | S_ISGID) and not nosuid and not p.no_new_privs:
-        attr = file.vnode.getattr()
-        if mode & S_ISUID:
+    if attr.mode & (S_ISUID | S_ISGID) and not nosuid and not p.no_new_privs:
+        if attr.mode & S_ISUID:
             new, counted = new._replace(euid=attr.uid), True
-        if mode & (S_ISGID | 0o010) == S_ISGID | 0o010:
+        if attr.mode & (S_ISGID | 0o010) == S_ISGID | 0o010:
             new, counted = new._replace(egid=attr.gid), True
-    changes = new.euid != old.ruid or new.egid != old.rgid
+    changed = new.euid != old.euid or not in_group(old, new.egid)
     traced = package.thread.trace is not None
-    if changes and (traced or p.no_new_privs or p.fs.refs > 1) and (not old.privileged or p.no_new_privs):
+    if changed and (traced or p.no_new_privs or p.fs.refs > 1) and (not old.privileged or p.no_new_privs):
         new = new._replace(euid=new.ruid, egid=new.rgid)
-        changes = False
     new = new._replace(suid=new.euid, fsuid=new.euid, sgid=new.egid, fsgid=new.egid)
-    secure = changes or new.euid != new.ruid or new.egid != new.rgid
-    return Ids(new, secure, counted)
+    return Ids(new, changed or new.euid != new.ruid or new.egid != new.rgid, counted)
 
 
 def dumpable(package: ExecPackage, ids: Ids) -> int:

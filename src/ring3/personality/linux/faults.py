@@ -1,8 +1,8 @@
 """What a sigcontext says of the CPU's fault beside its address: trap number, error code, cr2.
 
 A machine tells the signal, its code and the address, and no more: the rest is derived from them, the region list and the
-instruction.  One thing stays unknown: whether the page a protection refused was in memory (bit 0 of the error code); it is taken to be, unless
-nothing of it was ever allowed.
+instruction.  One thing stays unknown: whether the page a protection refused was in memory (bit 0 of the error code); it is taken
+to be, unless nothing of it was ever allowed.
 
 Sources: Intel SDM 3A 6.15 and 4.7, 2A appendix A (opcode map), arch/x86/kernel/traps.c, arch/x86/mm/fault.c.
 """

@@ -135,8 +135,8 @@ def _sigcontext(t: Thread, info: SigInfo, mask: int, fpstate: int) -> bytes:
     return _SIGCONTEXT.pack(
         *(regs[segment] & 0xFFFF for segment in (GS, FS, ES, DS)),
         *(regs[register] & MASK32 for register in _GENERAL),
-        facts.trapno, facts.error, regs[RIP] & MASK32, regs[CS] & 0xFFFF, regs[EFLAGS] & MASK32, sp, regs[SS] & 0xFFFF, fpstate & MASK32,
-        mask & MASK32, facts.cr2 & MASK32,
+        facts.trapno, facts.error, regs[RIP] & MASK32, regs[CS] & 0xFFFF, regs[EFLAGS] & MASK32, sp, regs[SS] & 0xFFFF,
+        fpstate & MASK32, mask & MASK32, facts.cr2 & MASK32,
     )
 
 

@@ -11,9 +11,6 @@ from ring3.errors import ENOENT
 from ring3.proc.proc import ThreadState
 from ring3.proc.procfs import kernelfacts
 from ring3.proc.procfs.node import LinkNode, Node, ProcDir, TextNode, number_of
-from ring3.proc.procfs.process import ProcessDir
-from ring3.proc.procfs.status import Subject
-from ring3.proc.procfs.sysctl import SysctlDir
 
 if TYPE_CHECKING:
     from ring3.proc.procfs.fs import ProcFS
@@ -43,6 +40,12 @@ def _thread_self(fs: ProcFS) -> bytes:
     return b"%d/task/%d" % (t.proc.pid, t.tid)
 
 
+def _settings(fs: ProcFS, key: bytes) -> Node:
+    from ring3.proc.procfs.sysctl import SysctlDir     # late, as ProcessDir below: few programs look into /proc
+
+    return SysctlDir(fs, key, b"")
+
+
 _DIR, _REG, _LNK = FileType.DIR | 0o555, FileType.REG | 0o444, FileType.LNK | 0o777
 
 _ENTRIES: dict[bytes, tuple[int, Maker]] = {
@@ -64,7 +67,7 @@ _ENTRIES: dict[bytes, tuple[int, Maker]] = {
     b"self": (_LNK, lambda fs, key: LinkNode(fs, key, lambda: _self(fs))),
     b"stat": (_REG, _text(kernelfacts.stat)),
     b"swaps": (_REG, _text(kernelfacts.swaps)),
-    b"sys": (_DIR, lambda fs, key: SysctlDir(fs, key, b"")),
+    b"sys": (_DIR, _settings),
     b"thread-self": (_LNK, lambda fs, key: LinkNode(fs, key, lambda: _thread_self(fs))),
     b"uptime": (_REG, _text(kernelfacts.uptime)),
     b"version": (_REG, _text(kernelfacts.version)),
@@ -92,6 +95,9 @@ class ProcRoot(ProcDir):
         number = number_of(name)
         if number is None:
             raise ENOENT
+        from ring3.proc.procfs.process import ProcessDir
+        from ring3.proc.procfs.status import Subject
+
         system = self.fs.system
         p = system.procs.get(number)
         if p is not None:
