@@ -1,8 +1,8 @@
-"""ring3: a kernel you can import.  It lives in a Python process and runs real, unmodified programs.
+r"""ring3: a kernel you can import.  It lives in a Python process and runs real, unmodified programs.
 
     >>> import ring3
     >>> ring3.run(["/bin/sh", "-c", "echo $((6*7))"], capture_output=True).stdout
-    b'42\\n'
+    b'42\n'
 
 `run` is `subprocess.run` with a kernel in between: the program sees the host's files, and nothing it writes reaches them.
 `Kernel` keeps one kernel, its files and its processes for many runs:
@@ -11,10 +11,10 @@
     ...     kernel.run(["/bin/sh", "-c", "echo kept > /tmp/note"]).returncode
     ...     kernel.run(["/bin/cat", "/tmp/note"], capture_output=True).stdout
     0
-    b'kept\\n'
+    b'kept\n'
 
-`Process` is what `Kernel.spawn` gives back, shaped like `subprocess.Popen`.  `MachineUnavailable` is raised where this host does not
-let guests run, and says what to allow; `KernelFault` is a bug of ring3 itself, with the call that met it.
+`Process` is what `Kernel.spawn` gives back, shaped like `subprocess.Popen`.  `MachineUnavailable` is raised where this host
+does not let guests run, and says what to allow; `KernelFault` is a bug of ring3 itself, with the call that met it.
 """
 
 from __future__ import annotations

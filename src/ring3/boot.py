@@ -41,7 +41,7 @@ class BootOptions(NamedTuple):
     vdso: bool = True
 
     def check(self) -> None:
-        """Raises FileNotFoundError or NotADirectoryError for a root or mount that is not there, ValueError for a mode that is none."""
+        """Raises FileNotFoundError or NotADirectoryError for a root or mount that is not there, ValueError for no mode."""
         if not os.path.isdir(self.root):
             number = host_errno.ENOTDIR if os.path.exists(self.root) else host_errno.ENOENT
             raise OSError(number, f"{os.strerror(number)}, so it cannot be the guest's root", self.root)
@@ -49,7 +49,8 @@ class BootOptions(NamedTuple):
             if spec.mode not in MODES:
                 raise ValueError(f"mount mode {spec.mode!r}: it is one of {', '.join(MODES)}")
             if not os.path.exists(spec.host):
-                raise FileNotFoundError(host_errno.ENOENT, "No such file or directory on the host, so it cannot be mounted", spec.host)
+                why = "No such file or directory on the host, so it cannot be mounted"
+                raise FileNotFoundError(host_errno.ENOENT, why, spec.host)
 
 
 def boot(options: BootOptions) -> System:
@@ -93,6 +94,8 @@ def shut_down(system: System) -> None:
             os.close(system.host_terminal_fd)
         if system.sockets is not None:
             system.sockets.close()
+        if system.memfds is not None:
+            system.memfds.close()
         system.procs.clear()
         system.threads.clear()
         system.current = None

@@ -28,7 +28,7 @@ __all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "run"]
 
 
 class Kernel:
-    """One kernel: a file system, processes, and the machine they run on.
+    r"""One kernel: a file system, processes, and the machine they run on.
 
     root:     host directory the guest sees as `/`, through a copy-on-write overlay held in memory.
     mounts:   further host directories or files, each "HOST:GUEST[:ro|:rw|:cow]" (read-only unless said otherwise), in this order.
@@ -44,7 +44,7 @@ class Kernel:
 
     >>> with Kernel() as kernel:
     ...     kernel.run(["/bin/echo", "hello"], capture_output=True).stdout
-    b'hello\\n'
+    b'hello\n'
     """
 
     def __init__(
@@ -129,12 +129,14 @@ class Kernel:
     ) -> Process:
         """Start a program.  The arguments are those of `subprocess.Popen`, and so are its defaults.
 
-        `args[0]` without a slash is looked for along PATH, in the guest.  `cwd` is a directory of the guest; without, it starts in the
-        caller's where the guest has one of that name.  `env` replaces the caller's environment.  Names of users and groups are the
-        host's.  `process_group=0` gives it a group of its own.  Signals this process ignores, the program starts with ignored.
+        `args[0]` without a slash is looked for along PATH, in the guest.  `cwd` is a directory of the guest; without, it
+        starts in the caller's where the guest has one of that name.  `env` replaces the caller's environment.  Names of users
+        and groups are the host's.  `process_group=0` gives it a group of its own.  Signals this process ignores, the program
+        starts with ignored.
 
-        Raises FileNotFoundError, PermissionError or another OSError when the guest's kernel refuses the program (`filename` says which
-        file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a closed kernel.
+        Raises FileNotFoundError, PermissionError or another OSError when the guest's kernel refuses the program (`filename`
+        says which file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a
+        closed kernel.
         """
         if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
             raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
@@ -178,9 +180,9 @@ class Kernel:
     ) -> subprocess.CompletedProcess[Any]:
         """Run a program to its end: the arguments and the result of `subprocess.run`; those not named here are `spawn`'s.
 
-        `timeout` is in seconds; when it passes, the program is killed and `subprocess.TimeoutExpired` raised with the output so far.
-        `check` raises `subprocess.CalledProcessError` for a status other than 0.  A negative `returncode` is a signal.  A bug of the
-        kernel itself is raised as `ring3.KernelFault`, with the call that met it.
+        `timeout` is in seconds; when it passes, the program is killed and `subprocess.TimeoutExpired` raised with the output
+        so far. `check` raises `subprocess.CalledProcessError` for a status other than 0.  A negative `returncode` is a signal.
+        A bug of the kernel itself is raised as `ring3.KernelFault`, with the call that met it.
 
         >>> with Kernel() as kernel:
         ...     kernel.run("tr a-z A-Z", shell=True, input="shout", text=True, capture_output=True).stdout
@@ -274,13 +276,13 @@ def run(
     hostname: str = "ring3",
     **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run one program in a kernel of its own: `subprocess.run`, with a kernel in between.
+    r"""Run one program in a kernel of its own: `subprocess.run`, with a kernel in between.
 
     `root`, `mounts`, `seed` and `hostname` are those of `Kernel`; all other arguments, the result and the errors are those of
     `Kernel.run`.  What the program writes is gone with the kernel, except through mounts that are "rw".
 
     >>> run(["/bin/sh", "-c", "echo $((6*7))"], capture_output=True).stdout
-    b'42\\n'
+    b'42\n'
     """
     with Kernel(root=root, mounts=mounts, seed=seed, hostname=hostname) as kernel:
         return kernel.run(args, **options)

@@ -1,7 +1,7 @@
 """The thread of one kernel: what other threads hand it, whom it tells, and how it ends.
 
-ptrace ties every stub to the thread that made it, so a kernel lives on one thread from `boot` to the machine's end.  Others reach in
-through `call` and `post` alone.
+ptrace ties every stub to the thread that made it, so a kernel lives on one thread from `boot` to the machine's end.  Others
+reach in through `call` and `post` alone.
 Invariant: whoever waits for this thread is told when it ends, whatever it ends of; a `Loop` knows no `Kernel`, so that a forgotten
 kernel can be collected and take this down (`abandon`).
 """
@@ -49,7 +49,8 @@ class Loop:
     def start(self) -> None:
         """Boot, unless that was done.
 
-        Raises what booting raised, `KernelFault` once the kernel fell, RuntimeError when it was closed or belongs to another process.
+        Raises what booting raised, `KernelFault` once the kernel fell, RuntimeError when it was closed or belongs to another
+        process.
         """
         if os.getpid() != self._owner_pid:
             raise RuntimeError("this kernel belongs to the process that made it; a forked child makes its own")
@@ -83,7 +84,7 @@ class Loop:
         return result
 
     def post(self, action: Callable[[System], None]) -> bool:
-        """Have `action(system)` called on the kernel's thread soon, waiting for nothing.  False when there is no kernel any more."""
+        """Have `action(system)` called on the kernel's thread soon, waiting for nothing.  False when the kernel is gone."""
         with self._lock:
             system = self._system
             if system is None or self._is_over:

@@ -1,6 +1,7 @@
 """The handle of one guest process, shaped like `subprocess.Popen`.
 
-Not here: how the process runs.  `start`, `ended` and `job_changed` are called on the kernel's thread, everything else from any other.
+Not here: how the process runs.  `start`, `ended` and `job_changed` are called on the kernel's thread, everything else from any
+other.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class TextMode:
 class Process:
     """A started program, as `Kernel.spawn` gives it back.
 
-    `args` is what was asked for, `pid` its id in the guest's kernel.  `stdin`, `stdout` and `stderr` are file objects where PIPE was
-    asked for, else None.  `returncode` is None until it ended, then its status, or minus the number of the signal that ended it.
+    `args` is what was asked for, `pid` its id in the guest's kernel.  `stdin`, `stdout` and `stderr` are file objects where
+    PIPE was asked for, else None.  `returncode` is None until it ended, then its status, or minus the number of the signal
+    that ended it.
 
     >>> import ring3
     >>> with ring3.Kernel() as kernel, kernel.spawn(["cat"], stdin=ring3.PIPE, stdout=ring3.PIPE) as process:
@@ -148,8 +150,8 @@ class Process:
     def communicate(self, input: bytes | str | None = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002
         """Send `input`, read what it prints until it closes its streams, wait for its end: `(stdout, stderr)`, None for no pipe.
 
-        Raises `subprocess.TimeoutExpired` with the output so far (bytes) after `timeout` seconds; the process goes on then, and a second
-        call reads the rest.  ValueError for input given to a second call.
+        Raises `subprocess.TimeoutExpired` with the output so far (bytes) after `timeout` seconds; the process goes on then,
+        and a second call reads the rest.  ValueError for input given to a second call.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._unsent is None:

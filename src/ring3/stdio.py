@@ -20,9 +20,9 @@ StdioArg = int | IO[Any] | None
 class Stdio:
     """`guest`: guest descriptor to host descriptor; `null`: guest descriptors that are the guest's /dev/null.
 
-    `ours` are our ends of the pipes asked for (standard input, output, error).  `absent` are the standard descriptors the caller does
-    not have: with None they stay closed.  Raises OSError (EBADF) for a descriptor that is none, ValueError for a number that cannot be
-    one, AttributeError for an object without `fileno`.
+    `ours` are our ends of the pipes asked for (standard input, output, error).  `absent` are the standard descriptors the
+    caller does not have: with None they stay closed.  Raises OSError (EBADF) for a descriptor that is none, ValueError for a
+    number that cannot be one, AttributeError for an object without `fileno`.
     """
 
     __slots__ = ("guest", "null", "ours")

@@ -107,3 +107,9 @@ def sleep_on(
     Raises `Interrupted` when a signal is to be taken.
     """
     return (yield Sleep(queues, deadline_ns, killable=killable))
+
+
+@types.coroutine
+def let_others_run() -> Generator[Sleep, bool, bool]:
+    """Go to the end of the line: whatever else is due is served first.  Only a fatal signal keeps the call from going on."""
+    return (yield Sleep((), 0, killable=True))

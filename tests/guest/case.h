@@ -141,6 +141,24 @@ __attribute__((unused)) static long now_ms(void)
     return (long)(ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
 }
 
+/* Until this process sleeps and goes on sleeping: what a fixed pause only hopes for.  Gives up after ten seconds or at its end. */
+__attribute__((unused)) static void wait_asleep(pid_t pid)
+{
+    char path[32], stat[256];
+    long end = now_ms() + 10000;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    for (int asleep = 0; asleep < 4 && now_ms() < end; pause_ms(5)) {
+        int fd = open(path, O_RDONLY);
+        ssize_t n = fd < 0 ? -1 : read(fd, stat, sizeof stat - 1);
+        if (fd >= 0) close(fd);
+        if (n <= 0) return;
+        stat[n] = 0;
+        char *state = strrchr(stat, ')');
+        if (!state || state[2] == 'Z') return;
+        asleep = state[2] == 'S' ? asleep + 1 : 0;
+    }
+}
+
 __attribute__((unused)) static void put(const char *path, const void *data, size_t nbytes, mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);

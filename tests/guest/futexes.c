@@ -23,7 +23,7 @@ static pid_t sleeper(int *at, int op, int value3)
 {
     pid_t pid = fork();
     if (pid == 0) _exit(futex(at, op, 0, NULL, NULL, value3) == 0 ? 0 : errno);
-    pause_ms(25);
+    wait_asleep(pid);
     return pid;
 }
 
@@ -148,8 +148,9 @@ CASE(interrupted)
     pause_ms(30);
     kill(pid, SIGUSR1);
     pause_ms(30);
-    T(futex(word, FUTEX_WAKE, 1, NULL, NULL, 0));
+    long woken = futex(word, FUTEX_WAKE, 1, NULL, NULL, 0);
     reap(pid);
+    T(woken);
     pid = fork();
     if (pid == 0) { handle(SIGUSR1, tell, SA_RESTART); struct old_timespec t = {0, 90000000}; T(futex(word, FUTEX_WAIT, 0, &t, NULL, 0)); _exit(0); }
     pause_ms(30);

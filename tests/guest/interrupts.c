@@ -10,12 +10,17 @@
 #include <sys/timerfd.h>
 #include <sys/un.h>
 
-/* Runs the block in a child that gets SIGUSR1 after a while and, if it still sleeps, SIGKILL later.  FLAGS are the handler's. */
-static void nothing(int number) { (void)number; }
+/* Runs the block in a child that gets SIGUSR1 when it sleeps and, if it sleeps on, SIGKILL.  FLAGS are the handler's. */
+static volatile int *taken;                       /* shared with the child: the handler has run */
+static void taking(int number) { (void)number; *taken = 1; }
 #define SLEEPER(TITLE, FLAGS, ...) do { \
+    if (!taken) taken = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); \
+    *taken = 0; \
     pid_t pid_ = fork(); \
-    if (pid_ == 0) { handle(SIGUSR1, nothing, FLAGS); say("%s", TITLE); __VA_ARGS__; _exit(0); } \
-    pause_ms(60); kill(pid_, SIGUSR1); pause_ms(60); \
+    if (pid_ == 0) { handle(SIGUSR1, taking, FLAGS); say("%s", TITLE); __VA_ARGS__; _exit(0); } \
+    wait_asleep(pid_); kill(pid_, SIGUSR1); \
+    for (int tries_ = 0; !*taken && tries_ < 1000; tries_++) pause_ms(5); \
+    wait_asleep(pid_); \
     int status_ = 0; \
     if (waitpid(pid_, &status_, WNOHANG) == 0) { kill(pid_, SIGKILL); waitpid(pid_, &status_, 0); say("still sleeping"); } \
     else say("%s", ending(status_)); } while (0)

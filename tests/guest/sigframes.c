@@ -34,6 +34,7 @@ CASE(memory_faults)
     munmap(page + 4096, 4096);
     FAULT("write to nothing", 8, *(volatile int *)8 = 1);
     FAULT("read of nothing", 16, (void)*(volatile int *)16);
+    say("%d", page[5]);             /* now it is there */
     FAULT("write to read-only", page + 5, *(volatile char *)(page + 5) = 1);
     FAULT("read past the end", page + 4096, (void)*(volatile int *)(page + 4096));
     mprotect(page, 4096, PROT_NONE);
@@ -50,6 +51,13 @@ CASE(memory_faults)
     FAULT("past the end of the file", file + 8192, *(volatile char *)(file + 8192) = 1);
     ftruncate(fd, 0);
     FAULT("after truncation", file, (void)*(volatile char *)file);
+}
+
+CASE(fault_on_an_untouched_page)
+{
+    catch(SIGSEGV);
+    char *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    FAULT("write to read-only", page + 5, *(volatile char *)(page + 5) = 1);
 }
 
 CASE(instruction_faults)

@@ -72,11 +72,14 @@ CASE(info_of_a_child)
     waitpid(pid, NULL, 0);
     say("code %d status %d", got.si_code, got.si_status);
     pid = fork();
-    if (pid == 0) { kill(getpid(), SIGSTOP); _exit(0); }
+    if (pid == 0) { kill(getpid(), SIGSTOP); for (;;) pause(); }
     waitpid(pid, NULL, WUNTRACED);
     say("code %d status %d", got.si_code, got.si_status);
     kill(pid, SIGCONT);
     waitpid(pid, NULL, WCONTINUED);
+    pause_ms(30);
+    say("code %d status %d", got.si_code, got.si_status);
+    kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     say("code %d status %d", got.si_code, got.si_status);
 }

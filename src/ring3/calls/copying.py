@@ -21,6 +21,7 @@ from ring3.calls.transfer import (
     PIECE,
     Answer,
     GuestBuffers,
+    Turn,
     break_pipe,
     check_size_limit,
     read_iovecs,
@@ -31,7 +32,7 @@ from ring3.errors import EAGAIN, EBADF, EINVAL, EISDIR, EPIPE, ESPIPE, EXDEV, Er
 from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.file import File, RegularFile
 from ring3.vfs.pipe import PipeFile
-from ring3.waiting import Interrupted, sleep_on
+from ring3.waiting import Interrupted, let_others_run, sleep_on
 
 SPLICE_F_NONBLOCK = 2
 _SPLICE_KNOWN = 0xF
@@ -144,15 +145,17 @@ class _Pump:
 
 def _pump(t: Thread, source: File, target: File, offset: InOut, count: int) -> Answer:
     pump = _Pump(t, source, target, offset, count)
+    turn = Turn()
     try:
         while pump.step():
-            pass
+            if turn.over():
+                return _pump_later(pump, wait=not target.nonblocking)
     except EAGAIN:
         if target.nonblocking or target.queue is None:
             if not pump.done:
                 raise
             return pump.result()
-        return _pump_later(pump)
+        return _pump_later(pump, wait=True)
     except Errno as refusal:
         return _pump_failed(pump, refusal)
     return pump.result()
@@ -166,20 +169,26 @@ def _pump_failed(pump: _Pump, refusal: Errno) -> int:
     return pump.result()
 
 
-async def _pump_later(pump: _Pump) -> int:
+async def _pump_later(pump: _Pump, *, wait: bool) -> int:
     pump.source.acquire()
     pump.target.acquire()
     try:
         while True:
-            queue = pump.target.queue
-            if queue is not None:
-                await sleep_on(queue)
+            await let_others_run()
+            if pump.t.work and pump.done:
+                return pump.result()
+            turn = Turn()
             try:
                 while pump.step():
-                    pass
+                    if turn.over():
+                        break
+                else:
+                    return pump.result()
             except EAGAIN:
-                continue
-            return pump.result()
+                queue = pump.target.queue
+                if not wait or queue is None:
+                    return pump.result()
+                await sleep_on(queue)
     except Interrupted:
         if not pump.done:
             raise

@@ -30,6 +30,7 @@ from ring3.vfs.file import File, PathFile
 from ring3.vfs.mapping import VnodeObject
 from ring3.vfs.memfd import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, SealedVnode
 from ring3.vm.region import PAGE, Region, SharedAnonymous, VMObject, page_ceil, page_floor
+from ring3.vm.vmspace import VMSpace
 
 _M = MapFlags
 _TYPE: Final = 0x0F
@@ -43,6 +44,7 @@ _LOW_32BIT: Final = (0x4000_0000, 0x8000_0000)      # where MAP_32BIT puts thing
 _ZERO_DEVICE: Final = 1 << 8 | 5
 _PERSONA_READ_IMPLIES_EXEC: Final = 0x0400000
 _MMAP_MIN: Final = 0x10000
+_WORD: Final = (1 << 64) - 1
 
 
 @syscall(pledge="stdio")
@@ -185,13 +187,17 @@ def _object_of(t: Thread, file: File, *, shared: bool) -> VMObject | None:
 @syscall(pledge="stdio")
 def sys_munmap(t: Thread, addr: Addr, length: Size) -> int:
     """Unmap a range; holes in it are fine."""
-    vm = t.proc.vm
-    if addr & (PAGE - 1) or addr > vm.user_top or length > vm.user_top - addr:
+    if addr & (PAGE - 1) or not length:
         raise EINVAL
-    if not length:
-        raise EINVAL
-    vm.unmap(addr, addr + page_ceil(length))
+    _unmap(t.proc.vm, addr, addr + page_ceil(length))
     return 0
+
+
+def _unmap(vm: VMSpace, start: int, end: int) -> None:
+    """Raises EINVAL for a range that leaves what a program may have."""
+    if end > vm.user_top:
+        raise EINVAL
+    vm.unmap(start, end)
 
 
 @syscall(pledge="stdio")
@@ -277,7 +283,7 @@ def sys_mremap(t: Thread, old_address: Addr, old_size: Size, new_size: Size, fla
     fixed, maymove, keep = (bool(word & int(flag)) for flag in (RemapFlags.FIXED, RemapFlags.MAYMOVE, RemapFlags.DONTUNMAP))
     if word & ~7 or (fixed and not maymove) or (keep and (not maymove or old_size != new_size)) or old_address & (PAGE - 1):
         raise EINVAL
-    old_len, new_len = page_ceil(old_size), page_ceil(new_size)
+    old_len, new_len = (page_ceil(size) & _WORD for size in (old_size, new_size))     # wraps, as Linux's PAGE_ALIGN
     if not new_len:
         raise EINVAL
     vm = t.proc.vm
@@ -288,7 +294,7 @@ def sys_mremap(t: Thread, old_address: Addr, old_size: Size, new_size: Size, fla
         return _move_to(t, old_address, old_len, new_len, new_address, fixed=fixed, keep=keep)
     if old_len >= new_len:
         if old_len > new_len:
-            vm.unmap(old_address + new_len, old_address + old_len)
+            _unmap(vm, old_address + new_len, old_address + old_len)
         return old_address
     _check_resize(t, region, old_address, old_len, new_len)
     if old_len and old_address + old_len == region.end and _room_behind(t, region, new_len - old_len):
@@ -346,7 +352,7 @@ def _move_to(
             raise EPERM
         vm.unmap(target, target + new_len)
     if old_len > new_len:
-        vm.unmap(address + new_len, address + old_len)
+        _unmap(vm, address + new_len, address + old_len)
         old_len = new_len
     found = vm.find(address)
     if found is None:

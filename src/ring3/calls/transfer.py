@@ -10,7 +10,8 @@ Source: read(2), write(2), fs/read_write.c, mm/filemap.c (generic_write_checks),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,17 +27,32 @@ from ring3.vfs.file import File, RegularFile
 from ring3.vfs.pty import PtySlave
 from ring3.vfs.socket import Ucred, UnixSocket
 from ring3.vm.vmspace import VMSpace
-from ring3.waiting import Interrupted, sleep_on
+from ring3.waiting import Interrupted, let_others_run, sleep_on
 
 Answer = int | Coroutine[Any, Any, int]
 R = TypeVar("R")
 
 MAX_RW_COUNT = 0x7FFF_F000         # include/linux/fs.h
 PIECE = 1 << 20                    # bytes in the kernel's hands at once
+_SHORT = 16 << 20                  # what moves without asking for the time
+TURN_NS = 20_000_000               # how long one call keeps the kernel before others are served
 IOV_MAX = 1024
 SO_RCVTIMEO, SO_SNDTIMEO = 20, 21  # where a socket's options keep its timeouts, ns
 _ADDRESSES = 1 << 47
 _FSIZE = int(Rlimit.FSIZE)
+
+
+class Turn:
+    """How long one call may keep the kernel from everybody else."""
+
+    __slots__ = ("_end_ns",)
+
+    def __init__(self) -> None:
+        self._end_ns = time.monotonic_ns() + TURN_NS
+
+    def over(self) -> bool:
+        """Whether others should be served before the call goes on."""
+        return time.monotonic_ns() >= self._end_ns
 
 
 class GuestBuffers:
@@ -224,8 +240,40 @@ async def unrestarted(waiting: Coroutine[Any, Any, R]) -> R:
         raise EINTR from None
 
 
-def _receive_plain(file: File, buffers: GuestBuffers, take: Callable[[int, int], bytes]) -> int:
+def _receive_plain(file: File, buffers: GuestBuffers, take: Callable[[int, int], bytes]) -> Answer:
     """From a file that never waits, up to its end."""
+    steps = _plain_steps(file, buffers, take)
+    if buffers.total <= _SHORT:
+        return _exhaust(steps)
+    return _in_turns(file, steps)
+
+
+def _exhaust(steps: Generator[None, None, int]) -> int:
+    """Take all steps at once."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return int(end.value)
+
+
+async def _in_turns(file: File, steps: Generator[None, None, int]) -> int:
+    """Take all steps, letting others run between turns."""
+    file.acquire()
+    turn = Turn()
+    try:
+        while True:
+            next(steps)
+            if turn.over():
+                await let_others_run()
+                turn = Turn()
+    except StopIteration as end:
+        return int(end.value)
+    finally:
+        file.release()
+
+
+def _plain_steps(file: File, buffers: GuestBuffers, take: Callable[[int, int], bytes]) -> Generator[None, None, int]:
     done, total = 0, buffers.total
     while True:
         before = file.offset
@@ -251,6 +299,7 @@ def _receive_plain(file: File, buffers: GuestBuffers, take: Callable[[int, int],
         done += went
         if went < want or done == total:
             return done
+        yield
 
 
 # --- writing
@@ -267,7 +316,10 @@ def send(
     else:
         limit = total
         check_foreground(t, file, write=True)
+    turn = Turn() if total > PIECE else None
     while True:
+        if turn is not None and done and turn.over():
+            return _send_later(t, file, buffers, put, done, limit, wait=wait)
         try:
             data = buffers.gather(done, min(PIECE, limit - done)) if limit else b""
             went = put(done, data)
@@ -276,7 +328,7 @@ def send(
                 break
             if not wait:
                 raise
-            return _send_later(t, file, buffers, put, 0)
+            return _send_later(t, file, buffers, put, 0, limit, wait=True)
         except EPIPE:
             break_pipe(t, file, done)
             if done:
@@ -294,28 +346,42 @@ def send(
                 return done
         elif not wait and went < len(data):
             return done
-    return _send_later(t, file, buffers, put, done) if wait and file.queue is not None else done
+    return _send_later(t, file, buffers, put, done, limit, wait=True) if wait and file.queue is not None else done
 
 
-async def _send_later(t: Thread, file: File, buffers: GuestBuffers, put: Callable[[int, bytes], int], done: int) -> int:
+async def _send_later(
+    t: Thread, file: File, buffers: GuestBuffers, put: Callable[[int, bytes], int], done: int, limit: int, *, wait: bool
+) -> int:
     """The rest of a write to something that was full: all of it goes, or what went before an interruption."""
-    while done < buffers.total:
-        try:
-            data = buffers.gather(done, PIECE)
-            deadline_ns = socket_deadline(t, file, SO_SNDTIMEO)
-            sending = retry(file, partial(put, done, data), deadline_ns=deadline_ns)
-            done += await (sending if deadline_ns is None else unrestarted(sending))
-            if isinstance(file, AnonFile):
+    file.acquire()
+    turn = Turn()
+    try:
+        while done < limit:
+            if turn.over():
+                await let_others_run()
+                turn = Turn()
+            try:
+                data = buffers.gather(done, min(PIECE, limit - done))
+                if wait and file.queue is not None:
+                    deadline_ns = socket_deadline(t, file, SO_SNDTIMEO)
+                    sending = retry(file, partial(put, done, data), deadline_ns=deadline_ns)
+                    went = await (sending if deadline_ns is None else unrestarted(sending))
+                else:
+                    went = put(done, data)
+                done += went
+                if not went or isinstance(file, AnonFile) or (went < len(data) and (not wait or file.queue is None)):
+                    break
+            except EPIPE:
+                break_pipe(t, file, done)
+                if not done:
+                    raise
                 break
-        except EPIPE:
-            break_pipe(t, file, done)
-            if not done:
-                raise
-            break
-        except (Interrupted, Errno):
-            if not done:
-                raise
-            break
+            except (Interrupted, Errno):
+                if not done:
+                    raise
+                break
+    finally:
+        file.release()
     return done
 
 

@@ -1,7 +1,7 @@
 """Why a program could not be started, in words: what happened, where, and what to do.
 
-The kernel's answer is one errno, and Linux says ENOENT of a script whose interpreter is missing with the script's own name; so a second look
-is taken at the file.
+The kernel's answer is one errno, and Linux says ENOENT of a script whose interpreter is missing with the script's own name; so
+a second look is taken at the file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def diagnose(kernel: Kernel, program: str, error: OSError, cwd: str | None) -> s
         which = f"neither it nor its interpreter {os.fsdecode(wanted)} may lack the x bit" if wanted else "it lacks the x bit"
         return f"{program}: {error.strerror}: {which}; chmod +x makes a file executable"
     if error.errno == 8 and head[:4] != b"\x7fELF":
-        return f"{program}: {error.strerror}: neither an ELF program nor a script that begins with #!; for a shell script: sh {program}"
+        return f"{said}: neither an ELF program nor a script that begins with #!; for a shell script: sh {program}"
     return said
 
 
@@ -56,6 +56,8 @@ def interpreter_of(head: bytes) -> bytes | None:
     if head[:2] == b"#!":
         words = head[2:256].split(b"\n", 1)[0].split()
         return words[0] if words else None
+    if len(head) < 64:
+        return None
     if head[:5] == b"\x7fELF\x02":
         offset, = struct.unpack_from("<Q", head, 32)
         size, count = struct.unpack_from("<HH", head, 54)

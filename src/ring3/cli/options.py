@@ -1,5 +1,5 @@
-"""Options of the command line, as rows of a table.  argparse would be a quarter of the start-up time, and take `--strace PROGRAM` for
-`--strace=PROGRAM`.
+"""Options of the command line, as rows of a table.  argparse would be a quarter of the start-up time, and take `--strace
+PROGRAM` for `--strace=PROGRAM`.
 
 Options end at the first word that is none, or behind `--`: everything from there on is the program and its own options.
 """
@@ -19,7 +19,8 @@ class UsageError(Exception):
 class Option(NamedTuple):
     """One option.  Without `metavar` it is a flag; `optional`: a value only behind "=".
 
-    `parse` makes the value of the text, or raises ValueError that says what is wrong.  `many`: may be given again, values are a list.
+    `parse` makes the value of the text, or raises ValueError that says what is wrong.  `many`: may be given again, values are
+    a list.
     """
 
     name: str

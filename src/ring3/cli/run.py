@@ -59,7 +59,7 @@ def _mount(text: str) -> Any:
 OPTIONS: Final = (
     Option("--env", "NAME=VALUE", "set a variable; NAME alone takes it away", _variable, many=True),
     Option("--cwd", "DIR", "start in this directory of the guest"),
-    Option("--mount", "HOST:GUEST[:MODE]", "show a host directory or file; MODE is ro (default), rw, or cow (writes stay in memory)",
+    Option("--mount", "HOST:GUEST[:MODE]", "show a host directory or file; MODE: ro (default), rw, cow (writes stay in memory)",
            _mount, many=True),
     Option("--root", "DIR", "host directory to show as / (writes stay in memory)"),
     Option("--seed", "N", "make addresses and random numbers repeatable", _number),
@@ -146,9 +146,9 @@ def _with_kernel(values: dict[str, Any], program: list[str], instruments: list[I
         except KernelFault as fault:
             complain(f"a bug of ring3, not of the program: {fault}\n       {_cause(fault)}\n       Please report it.")
             return FAILED
-        for instrument, error in kernel.loop.instrument_failures:
-            if not isinstance(error, BrokenPipeError):
-                complain(f"{type(instrument).__name__} was dropped, since it failed: {type(error).__name__}: {error}")
+        for instrument, failure in kernel.loop.instrument_failures:
+            if not isinstance(failure, BrokenPipeError):
+                complain(f"{type(instrument).__name__} was dropped, since it failed: {type(failure).__name__}: {failure}")
         return status
 
 
@@ -210,7 +210,7 @@ def _cause(fault: BaseException) -> str:
 
 
 class _Places:
-    """While the kernel runs, standard descriptors that we were started without are taken, so that nothing of ours gets their numbers."""
+    """While the kernel runs, standard descriptors we were started without are taken: nothing of ours may get their numbers."""
 
     def __enter__(self) -> None:
         self._taken: list[int] = []

@@ -1,8 +1,8 @@
-"""Signals of a command that stands for a program: what reaches us goes on to the guest, and when the program stops, so do we.
+r"""Signals of a command that stands for a program: what reaches us goes on to the guest, and when the program stops, so do we.
 
-The signals are blocked and waited for, not handled, so that each comes with its sender: what the terminal sends (Ctrl-C, Ctrl-\\,
-Ctrl-Z, a new size) goes to the guest's foreground group, what a process sends goes to the program.  The kernel's thread wakes the waiting
-one with SIGCHLD.
+The signals are blocked and waited for, not handled, so that each comes with its sender: what the terminal sends (Ctrl-C, Ctrl-\,
+Ctrl-Z, a new size) goes to the guest's foreground group, what a process sends goes to the program.  The kernel's thread wakes
+the waiting one with SIGCHLD.
 """
 
 from __future__ import annotations

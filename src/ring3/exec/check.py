@@ -141,7 +141,6 @@ def make_plan(package: ExecPackage) -> ExecPlan:
         registers=rules.registers(image, stack.sp),
         cred=package.ids.cred,
         secure=package.ids.secure,
-        setid=package.ids.setid,
         dumpable=rules.dumpable(package, package.ids),
         closes=tuple(sorted(t.proc.fds.cloexec)),
         comm=rules.comm(package),

@@ -133,6 +133,6 @@ def _take_ids(t: Thread, plan: ExecPlan) -> None:
 def _take_names(t: Thread, plan: ExecPlan) -> None:
     p = t.proc
     t.comm = plan.comm
-    p.exe = plan.exe.dentry
+    p.exe = plan.exe.dentry or p.fs.root.nameless(plan.exe.vnode, plan.exe.path.strip(b"/").removesuffix(b" (deleted)"))
     p.did_exec = True
     p.exec_id += 1

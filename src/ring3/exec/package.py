@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ring3.abi.flags import Access, FileType, MountFlags
+from ring3.abi.flags import Access, FileType, MountFlags, Prot
 from ring3.abi.x86 import Arch
-from ring3.errors import EACCES, ELOOP, ENOEXEC, ETXTBSY
+from ring3.errors import EACCES, ELOOP, ENOEXEC, ENOMEM, ETXTBSY
 from ring3.exec.arguments import Budget
 from ring3.exec.plan import MAP, WRITE, ZERO, ImageFile, VMCmd
 from ring3.exec.rules import ExecRules, Frame, Ids
@@ -58,7 +58,7 @@ class Image:
     """
 
     __slots__ = (
-        "arch", "brk_end", "commands", "entry", "exec_stack", "frame", "has_interpreter", "interp_base", "interpreter",
+        "arch", "brk_end", "commands", "data_bytes", "entry", "exec_stack", "frame", "has_interpreter", "interp_base", "interpreter",
         "is_dynamic", "load_bias", "model", "personality", "phdr_addr", "phdr_size", "phnum", "stack_limit", "stack_start",
         "stack_top", "start", "vdso_base", "word_size",
     )
@@ -77,6 +77,7 @@ class Image:
         self.stack_limit = frame.stack_rlimit
         self.exec_stack = exec_stack            # what the file asks for; None: nothing
         self.commands: list[VMCmd] = []
+        self.data_bytes = 0
         self.entry = self.start = 0
         self.load_bias = self.interp_base = 0
         self.has_interpreter = self.is_dynamic = False
@@ -87,13 +88,22 @@ class Image:
     def map(self, file: ImageFile, addr: int, length: int, prot: int, offset: int) -> None:
         """Show a file; the room has been taken in the model."""
         self._cover(addr, addr + length)
+        self._count_data(length, prot)
         self.commands.append(VMCmd(MAP, addr, length, prot, file, offset))
 
     def zero(self, addr: int, length: int, prot: int) -> None:
         """Fresh memory."""
         if length:
             self._cover(addr, addr + length)
+            self._count_data(length, prot)
             self.commands.append(VMCmd(ZERO, addr, length, prot))
+
+    def _count_data(self, length: int, prot: int) -> None:
+        """Raises ENOMEM when private writable memory is more than RLIMIT_DATA allows (mm/mmap.c: may_expand_vm)."""
+        if prot & Prot.WRITE:
+            self.data_bytes += length
+            if self.data_bytes > self.frame.data_rlimit:
+                raise ENOMEM("more data than RLIMIT_DATA allows")
 
     def write(self, addr: int, data: bytes) -> None:
         """Bytes within one page."""
@@ -242,6 +252,7 @@ class ExecPackage:
             flags=flags,
             stack_rlimit=self.stack_rlimit()[0],
             as_rlimit=t.proc.rlimit(Rlimit.AS),
+            data_rlimit=t.proc.rlimit(Rlimit.DATA) or t.proc.rlimits[Rlimit.DATA][1],     # 0 counts as none (may_expand_vm)
             randomise=rules.randomises(self, flags),
             random=self.random,
         )

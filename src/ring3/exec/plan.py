@@ -141,7 +141,6 @@ class ExecPlan(NamedTuple):
     registers: tuple[tuple[int, int], ...]
     cred: Cred
     secure: bool
-    setid: bool                     # ids changed: what a parent asked for at its death is forgotten
     dumpable: int
     closes: tuple[int, ...]
     comm: bytes

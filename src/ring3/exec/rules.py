@@ -66,6 +66,7 @@ class Frame(NamedTuple):
     flags: int                      # personality(2)
     stack_rlimit: int
     as_rlimit: int
+    data_rlimit: int
     randomise: bool
     random: Random
 

@@ -180,6 +180,9 @@ class Scheduler:
         if t.work and not sleep.killable:            # a signal came while the call was being served
             self._make_ready(t, Interrupted())
             return
+        if sleep.deadline_ns == 0 and not sleep.queues:
+            self._make_ready(t, value=True)
+            return
         t.state = ThreadState.SLEEPING
         t.sleep = sleep
         sleep.arm(lambda: self.wake(t, value=True))

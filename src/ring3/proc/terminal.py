@@ -113,7 +113,7 @@ class _PtsRoot(Vnode):
         entries = [DirEntry(n + 3, b"%d" % n, FileType.CHR) for n in fs.table.numbers()]
         return [*entries, DirEntry(2, b"ptmx", FileType.CHR)]
 
-    def create(self, name: bytes, mode: int, uid: int, gid: int, rdev: int = 0) -> Vnode:  # noqa: ARG002 - nothing can be made
+    def create(self, name: bytes, mode: int, uid: int, gid: int, rdev: int = 0) -> Vnode:
         raise EPERM
 
 

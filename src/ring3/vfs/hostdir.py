@@ -97,12 +97,14 @@ class HostVnode(Vnode):
 
     def __del__(self) -> None:
         self.fs.gone(self.key)
-        if self.pinned >= 0:
-            os.close(self.pinned)
-        if self.rfd >= 0:
-            os.close(self.rfd)
-        if self.wfd >= 0 and self.wfd != self.rfd:
-            os.close(self.wfd)
+        self.drop()
+
+    def drop(self) -> None:
+        """Give the descriptors back."""
+        for fd in {self.pinned, self.rfd, self.wfd}:
+            if fd >= 0:
+                os.close(fd)
+        self.pinned = self.rfd = self.wfd = -1
 
     # --- descriptors
     def pin(self) -> int:
@@ -600,9 +602,11 @@ class HostDirFS(FileSystem):
         )
 
     def close(self) -> None:
-        fd, self._root.pinned = self._root.pinned, -1
-        if fd >= 0:
-            os.close(fd)
+        """Every vnode that still lives is useless from here on."""
+        for known in tuple(self._vnodes.values()):
+            vnode = known()
+            if vnode is not None:
+                vnode.drop()
 
 
 def _entry_type(entry: os.DirEntry[str]) -> int:

@@ -78,6 +78,11 @@ class MemFile(RegularFile):
     def __init__(self, vnode: SealedVnode, name: bytes, flags: OpenFlags) -> None:
         super().__init__(vnode, flags)
         self.name = name
+        vnode.writers -= 1          # Linux counts no writer here: a memfd may be run while it is open
+
+    def close(self) -> None:
+        self.target.writers += 1
+        super().close()
 
     @property
     def label(self) -> bytes:

@@ -95,7 +95,7 @@ class MemVnode(Vnode):
         if hasattr(self, "ino"):
             self.fs.inode_gone(self._charged)
         if self._fd >= 0:
-            os.close(self._fd)
+            self.fs.close_pages(self._fd)
 
     # --- attributes
     @property
@@ -489,6 +489,7 @@ class MemVnode(Vnode):
             os.close(fd)
             raise from_oserror(error) from None
         self._fd, self._data = fd, None
+        self.fs.pages.add(fd)
 
     def copy_from(self, fd: int, size: int) -> None:
         """Become a copy of the first `size` bytes of the host file `fd`, holes and all.  Raises ENOSPC before it
@@ -556,6 +557,7 @@ class MemoryFS(FileSystem):
             self.devices = devices
         self.used = 0
         self.files = 0
+        self.pages: set[int] = set()        # host descriptors of its files' pages
         self._ino = first_ino - 1
         self._root = self.make(FileType.DIR | mode & 0o7777, uid, gid)
 
@@ -578,6 +580,16 @@ class MemoryFS(FileSystem):
     def inode_gone(self, charged: int) -> None:
         self.files -= 1
         self.used -= charged
+
+    def close_pages(self, fd: int) -> None:
+        """A file's pages go, unless the whole file system went before."""
+        if fd in self.pages:
+            self.pages.remove(fd)
+            os.close(fd)
+
+    def close(self) -> None:
+        for fd in tuple(self.pages):
+            self.close_pages(fd)
 
     def room(self) -> int:
         """Bytes of pages left."""

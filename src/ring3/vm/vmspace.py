@@ -164,7 +164,7 @@ class VMSpace:
         self.vdso_base = addr + data_size
 
     def unmap(self, start: int, end: int) -> None:
-        """Nothing is mapped in [start, end) afterwards; holes are fine.  Raises ENOMEM when a split would be one region too many."""
+        """Nothing is mapped in [start, end) afterwards; holes are fine.  Raises ENOMEM where a split is one region too many."""
         touched = self.overlapping(start, end)
         if not touched:
             return

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -65,12 +66,23 @@ class Stage:
 
         context = NameiContext(table.root, table.root, Cred())
         table.mount(DevFS(standard_devices()), mkdir(context, b"/dev", 0o755))
+        self.skipped_ns = 0
+        self.system.now_ns = self.now_ns  # type: ignore[method-assign]
         self._next: deque[Script] = deque()
         self.statuses: dict[int, int | None] = {}
         self.system.on_reap = self._reaped
 
     def close(self) -> None:
         self.machine.close()
+
+    def now_ns(self) -> int:
+        """CLOCK_MONOTONIC, moved on by what was skipped."""
+        return time.monotonic_ns() + self.skipped_ns
+
+    def skip(self, ns: int) -> None:
+        """As if so much time had passed; timers that are due by then run."""
+        self.skipped_ns += ns
+        self.system.scheduler.timers.run_due(self.now_ns())
 
     def _reaped(self, p: Proc) -> None:
         self.statuses[p.pid] = p.exit_status
@@ -97,7 +109,7 @@ class Stage:
         p.fds = FdTable()
         p.fs = FsContext(system.mounts.root, system.mounts.root)
         p.rlimits = [(INFINITY, INFINITY)] * 16
-        p.rlimits[7] = (1024, 4096)
+        p.rlimits[4], p.rlimits[7] = (0, 0), (1024, 4096)
         t = Thread(p, p.pid)
         t.cpu = self.machine.new_thread(p.vm.machine)
         t.cpu.owner = t
@@ -132,9 +144,10 @@ class Stage:
 class Guest:
     """One thread, seen from inside."""
 
-    def __init__(self, t: Thread) -> None:
+    def __init__(self, t: Thread, *, free: int = BASE) -> None:
         self.t = t
-        self._free = BASE
+        self._free = free
+        self._sleepers: list[Sleeper] = []           # held, or their coroutines would end
 
     @property
     def p(self) -> Proc:
@@ -162,7 +175,7 @@ class Guest:
         """What stands there."""
         return self.p.vm.copyin(addr, nbytes)
 
-    def int(self, addr: int) -> int:
+    def int32(self, addr: int) -> int:
         """The C int there."""
         return int.from_bytes(self.get(addr, 4), "little", signed=True)
 
@@ -209,6 +222,7 @@ class Guest:
         """A call that has gone to sleep."""
         sleeper = Sleeper(self.start(name, *args, arch=arch))
         assert not sleeper.is_done, f"{name} does not sleep"
+        self._sleepers.append(sleeper)
         return sleeper
 
     def show(self, name: str, *args: int, result: int | None = None) -> str:
@@ -228,9 +242,10 @@ class Sleeper:
         self.sleep: Sleep | None = None
         self.result: Any = None
         self.is_done = False
-        self._step(None)
+        self.step(value=None)
 
-    def _step(self, value: Any) -> None:
+    def step(self, *, value: Any) -> None:
+        """Go on with this; an exception is thrown."""
         try:
             if isinstance(value, BaseException):
                 self.sleep = self.coroutine.throw(value)
@@ -245,7 +260,7 @@ class Sleeper:
     def resume(self) -> Any:
         """Go on if it was woken; its result, None while it sleeps."""
         while self.sleep is not None and self.sleep.woken:
-            self._step(True)
+            self.step(value=True)
         return self.result
 
     def time_out(self) -> Any:
@@ -253,14 +268,14 @@ class Sleeper:
         assert self.sleep is not None
         assert self.sleep.deadline_ns is not None
         self.sleep.disarm()
-        self._step(False)
+        self.step(value=False)
         return self.result
 
     def interrupt(self) -> Any:
         """A signal comes."""
         assert self.sleep is not None
         self.sleep.disarm()
-        self._step(Interrupted())
+        self.step(value=Interrupted())
         return self.result
 
 

@@ -75,7 +75,7 @@ def test_stack_tls_and_ids_go_where_they_are_wanted(stage: Stage) -> None:
     assert child.proc is g.p
     assert child.cpu.regs[x86.RSP] == 0x123450
     assert child.cpu.regs[x86.FS_BASE] == 0x7000
-    assert (g.int(words), g.int(words + 8)) == (tid, tid)
+    assert (g.int32(words), g.int32(words + 8)) == (tid, tid)
     assert child.clear_child_tid == words + 8
 
 
@@ -84,7 +84,7 @@ def test_the_childs_id_is_written_in_the_childs_memory(stage: Stage) -> None:
     stage.next(exits(0))
     word = g.words(5)
     pid = g.call("clone", CHILD_SETTID | Signal.SIGCHLD, 0, 0, word, 0)
-    assert g.int(word) == 5
+    assert g.int32(word) == 5
     assert stage.system.procs[pid].vm.copyin(word, 4) == pid.to_bytes(4, "little")
 
 
@@ -143,7 +143,7 @@ def test_a_vfork_parent_waits_for_its_child(stage: Stage) -> None:
         assert g.get(BASE + 0x9000, 5) == b"child"
         status = g.room(4)
         assert (yield g("wait4", pid, status, 0, 0)) == pid
-        yield g("exit_group", g.int(status) >> 8)
+        yield g("exit_group", g.int32(status) >> 8)
 
     assert stage.run(parent) == [0x700]
     assert order == ["child", "parent"]

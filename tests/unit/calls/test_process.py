@@ -144,7 +144,7 @@ def test_a_subreaper_inherits(stage: Stage) -> None:
         status = g.room(4)
         assert (yield g("wait4", -1, status, 0, 0)) > 0
         assert (yield g("wait4", -1, status, 0, 0)) > 0
-        seen.append(g.int(status))
+        seen.append(g.int32(status))
         seen.append(g.p.pid)
         yield g("exit_group", 0)
 

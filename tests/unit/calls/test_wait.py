@@ -55,7 +55,7 @@ class TestWait4:
         child.p.usage.user_ns = 3_500_000_000
         exit_process(child.p, 5 << 8)
         assert g.call("wait4", child.p.pid, status, 0, usage) == child.p.pid
-        assert g.int(status) == 0x500
+        assert g.int32(status) == 0x500
         assert struct.unpack("<qq", g.get(usage, 16)) == (3, 500000)
         assert child.p.pid not in stage.system.procs
         g.call("getrusage", -1, usage)
@@ -84,11 +84,11 @@ class TestWait4:
         stop_process(child.p, Signal.SIGTSTP)
         assert g.call("wait4", -1, status, NOHANG, 0) == 0
         assert g.call("wait4", -1, status, NOHANG | UNTRACED, 0) == child.p.pid
-        assert g.int(status) == Signal.SIGTSTP << 8 | 0x7F
+        assert g.int32(status) == Signal.SIGTSTP << 8 | 0x7F
         assert g.call("wait4", -1, status, NOHANG | UNTRACED, 0) == 0
-        continue_process(child.p, tell=True)
+        continue_process(child.p)
         assert g.call("wait4", -1, status, NOHANG | CONTINUED, 0) == child.p.pid
-        assert g.int(status) == 0xFFFF
+        assert g.int32(status) == 0xFFFF
         assert g.call("wait4", -1, status, NOHANG | CONTINUED, 0) == 0
 
     def test_clone_children_are_of_another_kind(self, stage: Stage) -> None:

@@ -26,6 +26,8 @@ from ring3.exec.rules import STEPS
 from ring3.proc.lifecycle import clone_thread
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File
+from ring3.vfs.memfd import memfd_create
+from ring3.vfs.memory import MemoryFS
 from ring3.vfs.namei import NameiContext, open_file
 from tests.unit.exec.bench import Bench
 from tests.unit.exec.images import DATA, pie, pie_interpreted, program
@@ -394,3 +396,18 @@ def test_commit_without_instruments_or_with(bench: Bench, files: Path) -> None:
     bench.system.instruments.append(Watcher())  # type: ignore[arg-type]
     commit(bench.t, bench.load(bench.check(bytes(files / "p"))))
     assert seen == [(bench.t, b"p")]
+
+
+def test_a_file_without_a_name(bench: Bench) -> None:
+    """A memfd runs while it is open for writing; its name in /proc says what it was, and where it was called from is lost."""
+    file = memfd_create(MemoryFS(), b"mine", 0)
+    file.write(program())
+    request = ExecRequest(b"", [b"x"], [], file=file, name=b"/dev/fd/3")
+    plan = check_exec(bench.t, request)
+    assert isinstance(plan, ExecPlan)
+    commit(bench.t, bench.load(plan))
+    p = bench.t.proc
+    assert p.exe is not None
+    assert p.exe.path(p.fs.root, mark_deleted=True) == b"/memfd:mine (deleted)"
+    assert plan.execfn == b"/dev/fd/3"
+    assert not plan.secure

@@ -22,8 +22,10 @@ from tests.unit.exec.images import load as segment
 
 COUNT = int(os.environ.get("RING3_FUZZ", "3000"))
 SEED = int(os.environ.get("RING3_FUZZ_SEED", "1"))
-INTERESTING = (0, 1, 2, 3, 4, 0x7F, 0x80, 0xFF, 0xFFFF, 0xFFF, 0x1000, 0x1001, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 46, (1 << 47) - 4096,
-               1 << 47, (1 << 63) - 1, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1, 62, 56, 64, 0x6474E551)
+INTERESTING = (
+    0, 1, 2, 3, 4, 0x7F, 0x80, 0xFF, 0xFFFF, 0xFFF, 0x1000, 0x1001, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 46,
+    (1 << 47) - 4096, 1 << 47, (1 << 63) - 1, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1, 62, 56, 64, 0x6474E551,
+)
 
 
 def originals() -> list[bytes]:
@@ -89,7 +91,10 @@ def test_mutated_files_get_a_verdict(bench: Bench, tmp_path: Path) -> None:
     assert all(verdicts.values()), verdicts
 
 
-@pytest.mark.parametrize("line", [b"#!", b"#!\n", b"#! ", b"#!\0", b"#!x", b"#!" + b" " * 254, b"#!" + b"a" * 300, b"#!a b" + b" " * 300])
+LINES = [b"#!", b"#!\n", b"#! ", b"#!\0", b"#!x", b"#!" + b" " * 254, b"#!" + b"a" * 300, b"#!a b" + b" " * 300]
+
+
+@pytest.mark.parametrize("line", LINES)
 def test_script_lines_end_in_an_errno(bench: Bench, tmp_path: Path, line: bytes) -> None:
     (tmp_path / "x").write_bytes(line)
     (tmp_path / "x").chmod(0o755)

@@ -44,7 +44,9 @@ CASES = [
     Case(mode, owner, group, uids, gids, nnp)
     for mode in (0o755, 0o4755, 0o2755, 0o6755, 0o2745, 0o6711, 0o4711)
     for owner, group in ((0, 0), (B, B), (A, A))
-    for uids, gids in (((A, A, A), (A, A, A)), ((0, 0, 0), (0, 0, 0)), ((A, B, C), (A, B, C)), ((A, 0, 0), (A, A, A)), ((0, A, 0), (0, 0, 0)))
+    for uids, gids in (
+        ((A, A, A), (A, A, A)), ((0, 0, 0), (0, 0, 0)), ((A, B, C), (A, B, C)), ((A, 0, 0), (A, A, A)), ((0, A, 0), (0, 0, 0)),
+    )
     for nnp in (False, True)
     if not (mode == 0o2745 and uids[1] and gids[1] == group == 0)      # they may not run it
 ] + [Case(0o6755, B, B, (A, A, A), (A, A, A), script=True)]

@@ -103,8 +103,7 @@ def _terminator(line: bytes, first: int, last: int) -> int:
 
 # --- the call
 def limits(package: ExecPackage) -> ArgumentLimits:
-    """A quarter of the stack limit, but never over 6 MiB nor under 128 KiB; and what the stack may grow to meanwhile.
-    """
+    """A quarter of the stack limit, never over 6 MiB nor under 128 KiB; and what the stack may grow to meanwhile."""
     stack = package.thread.proc.rlimit(Rlimit.STACK)
     total = max(min(STACK_DEFAULT // 4 * 3, stack // 4), ARG_MAX)
     return ArgumentLimits(MAX_ARG_STRLEN, total, stack, ABOVE)
@@ -143,9 +142,7 @@ def dumpable(package: ExecPackage, ids: Ids) -> int:
 
 
 def comm(package: ExecPackage) -> bytes:
-    """The last part of the name it was called by; of the file's own name where it was called by descriptor alone.  15
-    bytes.
-    """
+    """The last part of the name it was called by; the file's own where a descriptor alone said it.  15 bytes."""
     request = package.request
     if request.file is not None:
         dentry = package.file.dentry

@@ -1,0 +1,67 @@
+"""The table of options: where they end, what a wrong one says."""
+
+from __future__ import annotations
+
+import pytest
+
+from ring3.cli.diagnosis import interpreter_of
+from ring3.cli.options import Option, UsageError, describe, parse
+
+OPTIONS = (
+    Option("--many", "X", "more than once", int, many=True),
+    Option("--one", "Y", "once"),
+    Option("--flag", "", "on or off"),
+    Option("--maybe", "FILE", "with or without", optional=True),
+)
+
+
+@pytest.mark.parametrize(("line", "values", "rest"), [
+    ("", {}, ""),
+    ("prog --one 1", {}, "prog --one 1"),
+    ("-- --one 1", {}, "--one 1"),
+    ("--flag -- prog -- x", {"--flag": True}, "prog -- x"),
+    ("--one a --one b prog", {"--one": "b"}, "prog"),
+    ("--one=a=b prog", {"--one": "a=b"}, "prog"),
+    ("--one -- prog", {"--one": "--"}, "prog"),
+    ("--many 1 --many=2 prog", {"--many": [1, 2]}, "prog"),
+    ("--maybe prog x", {"--maybe": ""}, "prog x"),
+    ("--maybe=file prog", {"--maybe": "file"}, "prog"),
+    ("- x", {}, "- x"),
+    ("--flag --help prog", {"--help": True}, ""),
+    ("prog --help", {}, "prog --help"),
+])
+def test_parse(line: str, values: dict[str, object], rest: str) -> None:
+    found, words = parse(OPTIONS, line.split())
+    found = {name: value for name, value in found.items() if value != []}
+    assert (found, words) == (values, rest.split())
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    ("--on 1", "there is no option --on; did you mean --one?"),
+    ("-x", "there is no option -x"),
+    ("--one", "--one needs a value: --one Y"),
+    ("--flag=1", "--flag takes no value"),
+    ("--many x", "--many x: invalid literal"),
+])
+def test_refusals(line: str, says: str) -> None:
+    with pytest.raises(UsageError, match="^" + says.replace("?", r"\?")):
+        parse(OPTIONS, line.split())
+
+
+def test_describe() -> None:
+    lines = describe(OPTIONS).splitlines()
+    assert lines[0].split() == ["--many", "X", "more", "than", "once"]
+    assert lines[3].startswith("  --maybe[=FILE] ")
+
+
+@pytest.mark.parametrize(("head", "interpreter"), [
+    (b"#!/bin/sh\n", b"/bin/sh"), (b"#! /usr/bin/env python3\n", b"/usr/bin/env"), (b"#!\n/bin/sh", None), (b"text", None), (b"", None),
+    (b"\x7fELF\x02" + b"\0" * 10, None), (b"\x7fELF\x02" + b"\xff" * 60, None), (b"\x7fELF\x01" + b"\xff" * 48, None),
+])
+def test_interpreter_of(head: bytes, interpreter: bytes | None) -> None:
+    assert interpreter_of(head) == interpreter
+
+
+def test_interpreter_of_this_machines_programs() -> None:
+    with open("/bin/sh", "rb") as file:
+        assert interpreter_of(file.read(8192)) == b"/lib64/ld-linux-x86-64.so.2"
