@@ -56,11 +56,20 @@ def scratch_directory(name: str, prepare: Prepare | None = None) -> Iterator[Pat
     try:
         yield _fresh(parent / name, prepare)
     finally:
-        shutil.rmtree(parent, ignore_errors=True)
+        _remove(parent)
+
+
+def _remove(directory: Path) -> None:
+    """Remove it, with what a program locked: an ordinary user may not enter a directory of mode 0."""
+    for folder, names, _ in os.walk(directory):
+        for name in names:
+            if not (path := Path(folder, name)).is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _fresh(directory: Path, prepare: Prepare | None) -> Path:
-    shutil.rmtree(directory, ignore_errors=True)
+    _remove(directory)
     directory.mkdir(mode=0o755)
     if prepare is not None:
         prepare(directory)

@@ -110,11 +110,11 @@ def mount_all(system: System, options: BootOptions) -> None:
     from ring3.vfs.mount import MountTable
 
     table = system.mounts = MountTable()
-    terminals, devices = make_devices(system)
+    devices = make_devices(system)
     table.mount(_show(options.root, "cow", devices), None)
     kernels_own = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
     table.mount(ProcFS(system), _place(table, "/proc"), kernels_own)
-    for fs, path, flags in device_file_systems(terminals, devices):
+    for fs, path, flags in device_file_systems(system, devices):
         table.mount(fs, _place(table, path), flags)
     if _look(table, b"/tmp") is None:
         table.mount(MemoryFS(devices=devices), _place(table, "/tmp"))

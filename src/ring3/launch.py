@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import SIG_IGN, SigAction
+from ring3.calls.trap import KernelFault
 from ring3.errors import EACCES, ENOENT, ENOTDIR, EPERM, Errno
 from ring3.exec.first import exec_first
 from ring3.proc.cred import Cred
@@ -22,7 +23,8 @@ from ring3.proc.proc import FsContext, Proc, Session, Thread
 from ring3.proc.system import System, default_rlimits
 from ring3.proc.terminal import adopt_terminal, host_stream
 from ring3.vfs.dentry import Dentry
-from ring3.vfs.namei import namei, open_file
+from ring3.vfs.namei import namei
+from ring3.vfs.opening import open_file
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -70,9 +72,12 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
         _undo(p)
         number = getattr(host_errno, refusal.name, 0)
         raise OSError(number, _say(refusal, number), os.fsdecode(subject)) from refusal
-    except BaseException:
+    except OSError:
         _undo(p)
         raise
+    except Exception as error:
+        _undo(p)
+        raise KernelFault(f"starting {os.fsdecode(subject)}") from error
     register(p.pid)
     if p.zombie:                # it met its death at the point of no return
         system.reaped(p)

@@ -63,7 +63,8 @@ def test_python(block: str) -> None:
 
 
 @pytest.mark.parametrize(("expected", "printed", "same"), [
-    ("a\n", "a\n", True), ("a\n", "b\n", False), ("a…c\n", "abc\n", True), ("a\n…\nz\n", "a\nb\nc\nz\n", True), ("a\n…\n", "a\n", True),
+    ("a\n", "a\n", True), ("a\n", "b\n", False), ("a…c\n", "abc\n", True), ("a\n…\nz\n", "a\nb\nc\nz\n", True),
+    ("a\n…\n", "a\n", True),
     ("a.c\n", "abc\n", False), ("", "x\n", False),
 ])
 def test_dots_stand_for_anything(expected: str, printed: str, same: bool) -> None:

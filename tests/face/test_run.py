@@ -217,8 +217,8 @@ def test_ignored_signals_stay_ignored(ring3_command: str) -> None:
 # --- at a terminal
 
 def test_terminal(ring3_command: str) -> None:
-    script = "test -t 0 && test -t 1 && stty size; read x; stty size; echo got $x"
-    with Screen([ring3_command, "run", "--", "sh", "-c", script], (31, 101)) as screen:
+    script = "test $(tty) = $NAME && stty size; read x; stty size; echo got $x >$(tty)"
+    with Screen(["sh", "-c", f"NAME=$(tty) exec {ring3_command} run -- sh -c '{script}'"], (31, 101)) as screen:
         screen.expect("31 101\n")
         screen.resize((40, 90))
         screen.type("word\n")
@@ -261,7 +261,7 @@ def test_ctrl_c_while_starting_shows_no_traceback(ring3_command: str) -> None:
             time.sleep(0.5)
             screen.type("\x03")
             screen.status()
-            assert "ring3" not in screen.seen.replace("/ring3", ""), screen.seen
+            assert "in entry" not in screen.seen, screen.seen       # Python's own start, before ours, may be interrupted loudly
 
 
 def test_ctrl_z_and_fg(ring3_command: str) -> None:

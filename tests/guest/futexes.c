@@ -140,20 +140,20 @@ CASE(interrupted)
     setup();
     pid_t pid = fork();
     if (pid == 0) { handle(SIGUSR1, no_action, 0); T(futex(word, FUTEX_WAIT, 0, NULL, NULL, 0)); _exit(0); }
-    pause_ms(30);
+    wait_asleep(pid);
     kill(pid, SIGUSR1);
     reap(pid);
     pid = fork();
     if (pid == 0) { handle(SIGUSR1, tell, SA_RESTART); T(futex(word, FUTEX_WAIT, 0, NULL, NULL, 0)); _exit(0); }
-    pause_ms(30);
+    wait_asleep(pid);
     kill(pid, SIGUSR1);
     pause_ms(30);
     long woken = futex(word, FUTEX_WAKE, 1, NULL, NULL, 0);
     reap(pid);
     T(woken);
     pid = fork();
-    if (pid == 0) { handle(SIGUSR1, tell, SA_RESTART); struct old_timespec t = {0, 90000000}; T(futex(word, FUTEX_WAIT, 0, &t, NULL, 0)); _exit(0); }
-    pause_ms(30);
+    if (pid == 0) { handle(SIGUSR1, tell, SA_RESTART); struct old_timespec t = {0, 500000000}; T(futex(word, FUTEX_WAIT, 0, &t, NULL, 0)); _exit(0); }
+    wait_asleep(pid);
     kill(pid, SIGUSR1);
     reap(pid);
 }

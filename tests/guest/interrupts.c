@@ -48,8 +48,8 @@ CASE(opening_a_fifo)
 
 CASE(waiting_for_children)
 {
-    BOTH("waitpid", if (fork() == 0) { pause_ms(150); _exit(0); } T(waitpid(-1, NULL, 0)));
-    BOTH("waitid", if (fork() == 0) { pause_ms(150); _exit(0); } T(waitid(P_ALL, 0, NULL, WEXITED)));
+    BOTH("waitpid", if (fork() == 0) { pause_ms(600); _exit(0); } T(waitpid(-1, NULL, 0)));
+    BOTH("waitid", if (fork() == 0) { pause_ms(600); _exit(0); } T(waitid(P_ALL, 0, NULL, WEXITED)));
 }
 
 CASE(sockets)
@@ -114,7 +114,7 @@ CASE(ignored_and_stopped)
     pipe(p);
     pid_t pid = fork();
     if (pid == 0) { handle(SIGUSR1, SIG_IGN, 0); T(read(p[0], &c, 1)); say("%c", c); _exit(0); }
-    pause_ms(30);
+    wait_asleep(pid);
     kill(pid, SIGUSR1);
     pause_ms(10);
     kill(pid, SIGSTOP);
@@ -125,8 +125,8 @@ CASE(ignored_and_stopped)
     reap(pid);
     struct pollfd f = {p[0], POLLIN, 0};
     pid = fork();
-    if (pid == 0) { T(poll(&f, 1, 120)); _exit(0); }
-    pause_ms(30);
+    if (pid == 0) { T(poll(&f, 1, 600)); _exit(0); }
+    wait_asleep(pid);
     kill(pid, SIGSTOP);
     waitpid(pid, NULL, WUNTRACED);
     kill(pid, SIGCONT);
@@ -140,7 +140,7 @@ CASE(killed_while_asleep)
     for (int i = 0; i < 3; i++) {
         pid_t pid = fork();
         if (pid == 0) { read(p[0], &c, 1); _exit(0); }
-        pause_ms(20);
+        wait_asleep(pid);
         kill(pid, numbers[i]);
         reap(pid);
     }

@@ -27,6 +27,12 @@ static char *field(const char *name)
     return "absent";
 }
 
+/* SigIgn without 32 and 33: what posix_spawn of glibc starts ignores them for good, all of `make test` for one. */
+static unsigned long long ignored(void)
+{
+    return strtoull(field("SigIgn"), NULL, 16) & ~(3ull << 31);
+}
+
 CASE(status_fields)
 {
     const char *names[] = {"Name", "Umask", "State", "TracerPid", "Uid", "Gid", "FDSize", "Groups", "Threads", "SigQ", "SigPnd", "ShdPnd",
@@ -36,6 +42,7 @@ CASE(status_fields)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!strcmp(names[i], "SigQ") || !strcmp(names[i], "FDSize") || !strcmp(names[i], "CapEff")) { IS(strcmp(field(names[i]), "absent") != 0); continue; }
         if (!strcmp(names[i], "Groups")) continue;
+        if (!strcmp(names[i], "SigIgn")) { say("SigIgn %llx", ignored()); continue; }
         say("%s %s", names[i], field(names[i]));
     }
     IS(atoi(field("Pid")) == getpid());
@@ -49,7 +56,7 @@ CASE(status_fields)
     raise(SIGUSR2);
     kill(getpid(), SIGUSR2);
     say("blk %s", field("SigBlk"));
-    say("ign %s", field("SigIgn"));
+    say("ign %llx", ignored());
     say("cgt %s", field("SigCgt"));
     say("pnd %s", field("SigPnd"));
     say("shd %s", field("ShdPnd"));

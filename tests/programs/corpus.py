@@ -104,7 +104,7 @@ BASH = """
     regex-and-strings   | [[ abc123 =~ ([a-z]+)([0-9]+) ]] && echo ${BASH_REMATCH[1]}-${BASH_REMATCH[2]}; s=hello; echo ${s^^} ${s:1:3} ${s//l/L}
     mapfile-printf      | mapfile -t l < words.txt; echo ${#l[@]} ${l[3]}; printf -v v '%q' 'a b'; echo $v; echo {1..5} {a..c}x
     traps-err-debug     | trap 'echo ERR $LINENO' ERR; false; set -E; f() { false; }; f; trap 'echo usr' USR1; kill -USR1 $$; echo $?
-    here-string-fd      | cat <<< "here $((1+1))"; exec {fd}>out; echo x >&$fd; exec {fd}>&-; cat out; time true 2>/dev/null
+    here-string-fd      | cat <<< "here $((1+1))"; exec {fd}>out; echo x >&$fd; exec {fd}>&-; cat out; TIMEFORMAT=timed; time true
     wait-any            | (sleep 0.3; exit 7) & (sleep 0.05; exit 6) & wait -n; echo $?; wait -n; echo $?
 """
 

@@ -65,6 +65,8 @@ class Arch(enum.Enum):
     X86_64 = "x86_64"
     I386 = "i386"
 
+    __hash__ = object.__hash__      # by identity, as members compare: a table is asked by `Arch` at every call
+
     @property
     def word_size(self) -> int:
         """Bytes of a pointer."""

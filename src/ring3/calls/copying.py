@@ -11,23 +11,13 @@ from typing import Annotated
 
 from ring3.abi.filerecords import LongOffset, Offset64Word
 from ring3.abi.flags import ACCMODE, FileType, OpenFlags, Whence
+from ring3.calls.buffers import MAX_RW_COUNT, GuestBuffers, read_iovecs
 from ring3.calls.place import opened
 from ring3.calls.sysarg import Fd, Size, UInt
 from ring3.calls.sysarg_arrays import InVectors
 from ring3.calls.sysarg_files import InOut, InOutRecord, SpliceFlag
 from ring3.calls.syscall import syscall
-from ring3.calls.transfer import (
-    MAX_RW_COUNT,
-    PIECE,
-    Answer,
-    GuestBuffers,
-    Turn,
-    break_pipe,
-    check_size_limit,
-    read_iovecs,
-    receive,
-    send,
-)
+from ring3.calls.transfer import PIECE, Answer, Turn, break_pipe, check_size_limit, receive, send
 from ring3.errors import EAGAIN, EBADF, EINVAL, EISDIR, EPIPE, ESPIPE, EXDEV, Errno
 from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.file import File, RegularFile
@@ -149,13 +139,13 @@ def _pump(t: Thread, source: File, target: File, offset: InOut, count: int) -> A
     try:
         while pump.step():
             if turn.over():
-                return _pump_later(pump, wait=not target.nonblocking)
+                return _pump_later(pump, wait=not target.nonblocking, is_full=False)
     except EAGAIN:
         if target.nonblocking or target.queue is None:
             if not pump.done:
                 raise
             return pump.result()
-        return _pump_later(pump, wait=True)
+        return _pump_later(pump, wait=True, is_full=True)
     except Errno as refusal:
         return _pump_failed(pump, refusal)
     return pump.result()
@@ -169,26 +159,28 @@ def _pump_failed(pump: _Pump, refusal: Errno) -> int:
     return pump.result()
 
 
-async def _pump_later(pump: _Pump, *, wait: bool) -> int:
+async def _pump_later(pump: _Pump, *, wait: bool, is_full: bool) -> int:
+    """Go on in turns; `is_full`: the target has no room as yet, and is waited for if `wait` says so."""
     pump.source.acquire()
     pump.target.acquire()
     try:
         while True:
-            await let_others_run()
-            if pump.t.work and pump.done:
-                return pump.result()
-            turn = Turn()
-            try:
-                while pump.step():
-                    if turn.over():
-                        break
-                else:
+            queue = pump.target.queue
+            if not is_full:
+                await let_others_run()
+                if pump.t.work:
                     return pump.result()
-            except EAGAIN:
-                queue = pump.target.queue
-                if not wait or queue is None:
-                    return pump.result()
+            elif wait and queue is not None:
                 await sleep_on(queue)
+            else:
+                return pump.result()
+            is_full, turn = False, Turn()
+            try:
+                while not turn.over():
+                    if not pump.step():
+                        return pump.result()
+            except EAGAIN:
+                is_full = True
     except Interrupted:
         if not pump.done:
             raise

@@ -21,12 +21,14 @@ from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.file import File
 from ring3.vfs.memfd import MFD_CLOEXEC, memfd_create
 from ring3.vfs.memory import MemoryFS
-from ring3.vfs.namei import Resolve, open_file
+from ring3.vfs.namei import Resolve
+from ring3.vfs.opening import open_file
 from ring3.vfs.pipe import make_pipe
 from ring3.waiting import sleep_on
 
 _NOFILE = int(Rlimit.NOFILE)
-_NOT_KEPT: Final = ~(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC)
+_NOT_KEPT: Final = int(~(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC))
+_LARGEFILE, _PATH = int(OpenFlags.LARGEFILE), int(OpenFlags.PATH)
 _NOT_LARGE = (1 << 31) - 1
 _HOW_KNOWN: Final = OpenFlags(0o37777703)
 _PATH_WITH: Final = int(OpenFlags.DIRECTORY | OpenFlags.NOFOLLOW | OpenFlags.PATH | OpenFlags.CLOEXEC)
@@ -58,15 +60,16 @@ def open_at(
         raise EMFILE
     large = t.system.call_abi(t).word_size == 8
     if large:
-        flags |= OpenFlags.LARGEFILE
+        flags = OpenFlags(int(flags) | _LARGEFILE)
     file = open_file(
         namei_context(t), path, flags, mode & 0o7777, at=start(t, dirfd, path, absolute_too=bool(resolve)), umask=p.fs.umask,
         resolve=resolve,
     )
-    cloexec = bool(flags & OpenFlags.CLOEXEC)
-    file.flags &= _NOT_KEPT
+    bits = int(flags)
+    cloexec = bits & _CLOEXEC != 0
+    file.flags = OpenFlags(int(file.flags) & _NOT_KEPT)
     try:
-        if not large and not flags & OpenFlags.LARGEFILE and file.vnode is not None and not flags & OpenFlags.PATH:
+        if not large and not bits & (_LARGEFILE | _PATH) and file.vnode is not None:
             _check_small(file)
         file.finish_open()
     except EAGAIN:

@@ -33,7 +33,7 @@ def sys_execveat(t: Thread, dirfd: DirFd, path: Path, argv: Vector, envp: Enviro
     """
     if not path and not flags & AtFlags.EMPTY_PATH:
         raise ENOENT
-    if flags & ~_ALLOWED:
+    if int(flags) & ~int(_ALLOWED):
         raise EINVAL
     request = ExecRequest(
         path, argv, envp, t.system.call_abi(t).word_size,

@@ -81,100 +81,114 @@ def store_ids(t: Thread, record: type, pairs: tuple[tuple[int, int], ...]) -> in
     return 0
 
 
-# --- users
+# --- users and groups: (real, effective, saved), and what a call makes of them
+_Three = tuple[int, int, int]
+
+
+def _set(cred: Cred, now: _Three, wanted: int) -> _Three:
+    """setuid(2), setgid(2): all three for root, the effective one for others.  Raises EINVAL, EPERM."""
+    if wanted == _KEEP:
+        raise EINVAL
+    if cred.privileged:
+        return wanted, wanted, wanted
+    if wanted not in (now[0], now[2]):
+        raise EPERM
+    return now[0], wanted, now[2]
+
+
+def _set_two(cred: Cred, now: _Three, real: int, effective: int) -> _Three:
+    """setreuid(2), setregid(2).  Raises EPERM."""
+    if not cred.privileged:
+        if real != _KEEP and real not in now[:2]:
+            raise EPERM
+        if effective != _KEEP and effective not in now:
+            raise EPERM
+    new_real = now[0] if real == _KEEP else real
+    new_effective = now[1] if effective == _KEEP else effective
+    saved = new_effective if real != _KEEP or effective not in (_KEEP, now[0]) else now[2]
+    return new_real, new_effective, saved
+
+
+def _set_three(cred: Cred, now: _Three, wanted: _Three) -> _Three:
+    """setresuid(2), setresgid(2).  Raises EPERM."""
+    if not cred.privileged and any(one not in (_KEEP, *now) for one in wanted):
+        raise EPERM
+    real, effective, saved = (old if new == _KEEP else new for old, new in zip(now, wanted, strict=True))
+    return real, effective, saved
+
+
+def _users(cred: Cred) -> _Three:
+    return cred.ruid, cred.euid, cred.suid
+
+
+def _groups(cred: Cred) -> _Three:
+    return cred.rgid, cred.egid, cred.sgid
+
+
+def _become_user(t: Thread, ids: _Three) -> int:
+    return _become(t, t.proc.cred._replace(ruid=ids[0], euid=ids[1], suid=ids[2], fsuid=ids[1]))
+
+
+def _become_group(t: Thread, ids: _Three) -> int:
+    return _become(t, t.proc.cred._replace(rgid=ids[0], egid=ids[1], sgid=ids[2], fsgid=ids[1]))
+
+
 @syscall(pledge="id")
 def sys_setuid(t: Thread, uid: UInt) -> int:
     """Become a user: all ids for root, the effective one for others."""
     cred = t.proc.cred
-    if uid == _KEEP:
-        raise EINVAL
-    if cred.privileged:
-        return _become(t, cred._replace(ruid=uid, euid=uid, suid=uid, fsuid=uid))
-    if uid not in (cred.ruid, cred.suid):
-        raise EPERM
-    return _become(t, cred._replace(euid=uid, fsuid=uid))
+    return _become_user(t, _set(cred, _users(cred), uid))
 
 
 @syscall(pledge="id")
 def sys_setreuid(t: Thread, ruid: UInt, euid: UInt) -> int:
     """Set real and effective user id."""
     cred = t.proc.cred
-    if not cred.privileged:
-        if ruid != _KEEP and ruid not in (cred.ruid, cred.euid):
-            raise EPERM
-        if euid != _KEEP and euid not in (cred.ruid, cred.euid, cred.suid):
-            raise EPERM
-    new_real = cred.ruid if ruid == _KEEP else ruid
-    new_effective = cred.euid if euid == _KEEP else euid
-    saved = new_effective if ruid != _KEEP or euid not in (_KEEP, cred.ruid) else cred.suid
-    return _become(t, cred._replace(ruid=new_real, euid=new_effective, suid=saved, fsuid=new_effective))
+    return _become_user(t, _set_two(cred, _users(cred), ruid, euid))
 
 
 @syscall(pledge="id")
 def sys_setresuid(t: Thread, ruid: UInt, euid: UInt, suid: UInt) -> int:
     """Set real, effective and saved user id."""
     cred = t.proc.cred
-    current = (cred.ruid, cred.euid, cred.suid)
-    if not cred.privileged and any(wanted not in (_KEEP, *current) for wanted in (ruid, euid, suid)):
-        raise EPERM
-    r, e, s = (old if new == _KEEP else new for old, new in zip(current, (ruid, euid, suid), strict=True))
-    return _become(t, cred._replace(ruid=r, euid=e, suid=s, fsuid=e))
+    return _become_user(t, _set_three(cred, _users(cred), (ruid, euid, suid)))
 
 
 @syscall(pledge="id")
 def sys_setfsuid(t: Thread, uid: UInt) -> int:
     """Set the user id for files; the one before, changed or not."""
     cred = t.proc.cred
-    if uid != _KEEP and (cred.privileged or uid in (cred.ruid, cred.euid, cred.suid, cred.fsuid)):
+    if uid != _KEEP and (cred.privileged or uid in (*_users(cred), cred.fsuid)):
         _become(t, cred._replace(fsuid=uid))
     return cred.fsuid
 
 
-# --- groups
 @syscall(pledge="id")
 def sys_setgid(t: Thread, gid: UInt) -> int:
     """Become a group: all ids for root, the effective one for others."""
     cred = t.proc.cred
-    if gid == _KEEP:
-        raise EINVAL
-    if cred.privileged:
-        return _become(t, cred._replace(rgid=gid, egid=gid, sgid=gid, fsgid=gid))
-    if gid not in (cred.rgid, cred.sgid):
-        raise EPERM
-    return _become(t, cred._replace(egid=gid, fsgid=gid))
+    return _become_group(t, _set(cred, _groups(cred), gid))
 
 
 @syscall(pledge="id")
 def sys_setregid(t: Thread, rgid: UInt, egid: UInt) -> int:
     """Set real and effective group id."""
     cred = t.proc.cred
-    if not cred.privileged:
-        if rgid != _KEEP and rgid not in (cred.rgid, cred.egid):
-            raise EPERM
-        if egid != _KEEP and egid not in (cred.rgid, cred.egid, cred.sgid):
-            raise EPERM
-    new_real = cred.rgid if rgid == _KEEP else rgid
-    new_effective = cred.egid if egid == _KEEP else egid
-    saved = new_effective if rgid != _KEEP or egid not in (_KEEP, cred.rgid) else cred.sgid
-    return _become(t, cred._replace(rgid=new_real, egid=new_effective, sgid=saved, fsgid=new_effective))
+    return _become_group(t, _set_two(cred, _groups(cred), rgid, egid))
 
 
 @syscall(pledge="id")
 def sys_setresgid(t: Thread, rgid: UInt, egid: UInt, sgid: UInt) -> int:
     """Set real, effective and saved group id."""
     cred = t.proc.cred
-    current = (cred.rgid, cred.egid, cred.sgid)
-    if not cred.privileged and any(wanted not in (_KEEP, *current) for wanted in (rgid, egid, sgid)):
-        raise EPERM
-    r, e, s = (old if new == _KEEP else new for old, new in zip(current, (rgid, egid, sgid), strict=True))
-    return _become(t, cred._replace(rgid=r, egid=e, sgid=s, fsgid=e))
+    return _become_group(t, _set_three(cred, _groups(cred), (rgid, egid, sgid)))
 
 
 @syscall(pledge="id")
 def sys_setfsgid(t: Thread, gid: UInt) -> int:
     """Set the group id for files; the one before, changed or not."""
     cred = t.proc.cred
-    if gid != _KEEP and (cred.privileged or gid in (cred.rgid, cred.egid, cred.sgid, cred.fsgid)):
+    if gid != _KEEP and (cred.privileged or gid in (*_groups(cred), cred.fsgid)):
         _become(t, cred._replace(fsgid=gid))
     return cred.fsgid
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from ring3.abi.flags import S_IFMT, FileType, Whence
+from ring3.calls.buffers import GuestBuffers, read_iovecs
 from ring3.calls.place import opened
 from ring3.calls.sysarg import Fd, InBuf, Int, Long, Offset, Offset64, OutBuf, Size, UInt, WhenceArg, Word
 from ring3.calls.sysarg_arrays import InVectors, OutVectors
 from ring3.calls.sysarg_files import HighWord, RwFlag
 from ring3.calls.syscall import syscall
-from ring3.calls.transfer import Answer, GuestBuffers, read_iovecs, receive, send, writer
+from ring3.calls.transfer import Answer, receive, send, writer
 from ring3.errors import EBADF, EFAULT, EINVAL, EOPNOTSUPP, ESPIPE
 from ring3.proc.proc import RLIM_INFINITY, Thread
 from ring3.vfs.file import File, RegularFile

@@ -360,5 +360,5 @@ def sys_ioprio_get(t: Thread, which: Int, who: Int) -> int:
     """The I/O priority of those meant."""
     if which not in (1, 2, 3):
         raise EINVAL
-    return max(sched_of(thread).ioprio for p in _subjects(t, which - 1, who) for thread in p.threads.values())
+    return max((sched_of(thread).ioprio for p in _subjects(t, which - 1, who) for thread in p.threads.values()), default=0)
 

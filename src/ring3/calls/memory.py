@@ -146,7 +146,7 @@ def _file_backing(t: Thread, file: File, prot: int, flags: int, offset: int, len
     kind = flags & _TYPE
     if kind not in (_SHARED, _PRIVATE, _VALIDATE):
         raise EINVAL
-    if kind == _VALIDATE and flags & ~(_KNOWN | _M.FIXED_NOREPLACE):
+    if kind == _VALIDATE and flags & ~(_KNOWN | int(_M.FIXED_NOREPLACE)):
         raise EOPNOTSUPP
     shared = kind != _PRIVATE
     if shared and prot & Prot.WRITE and not writable:

@@ -13,6 +13,8 @@ from ring3.vfs.dentry import Dentry
 from ring3.vfs.file import File, PathFile
 from ring3.vfs.namei import namei
 
+_EMPTY_PATH, _NOFOLLOW = int(AtFlags.EMPTY_PATH), int(AtFlags.SYMLINK_NOFOLLOW)
+
 
 def start(t: Thread, dirfd: int, path: bytes, *, empty_ok: bool = False, absolute_too: bool = False) -> Dentry | None:
     """The dentry a path is relative to; None for the current directory, or where it does not matter.
@@ -39,14 +41,15 @@ def subject(
 
     A null `path` is an empty one with that flag.  Raises EINVAL for flags beyond `allowed`, EFAULT, EBADF, and what `namei` does.
     """
-    if flags & ~allowed:
+    bits = int(flags)               # plain integers are quick to ask
+    if bits & ~allowed:
         raise EINVAL
     if not path:
-        if flags & AtFlags.EMPTY_PATH:
+        if bits & _EMPTY_PATH:
             return t.proc.fs.cwd if dirfd == AT_FDCWD else t.proc.fds.get(dirfd)
         if path is None:
             raise EFAULT
-    follow = not flags & AtFlags.SYMLINK_NOFOLLOW
+    follow = not bits & _NOFOLLOW
     return namei(namei_context(t), path, at=start(t, dirfd, path), follow=follow, access=access)
 
 

@@ -5,10 +5,10 @@ Source: process_vm_readv(2), mm/process_vm_access.c.
 
 from __future__ import annotations
 
+from ring3.calls.buffers import GuestBuffers, read_iovecs
 from ring3.calls.procarg import Pointer
 from ring3.calls.sysarg import Pid, Size
 from ring3.calls.syscall import syscall
-from ring3.calls.transfer import GuestBuffers, read_iovecs
 from ring3.errors import EFAULT, EINVAL, ESRCH
 from ring3.proc.proc import Thread
 from ring3.proc.targets import check_same_owner, find_process

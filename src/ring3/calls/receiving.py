@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from ring3.abi.filerecords import CmsgHdr, MMsgHdr, MsgHdr, Ucred
+from ring3.calls.buffers import IOV_MAX, GuestBuffers, read_iovecs
 from ring3.calls.guest import fetch
 from ring3.calls.sending import MMSG_MAX, MSG_DONTWAIT, SCM_CREDENTIALS, SCM_RIGHTS
 from ring3.calls.sockaddr import MsgFlag, OutAddr, encode_address, put_address
@@ -18,22 +19,13 @@ from ring3.calls.socket import socket_of
 from ring3.calls.sysarg import Addr, Fd, OutBuf, Size, UInt
 from ring3.calls.sysarg_files import InOut, TimeoutLeft
 from ring3.calls.syscall import syscall
-from ring3.calls.transfer import (
-    IOV_MAX,
-    PIECE,
-    SO_RCVTIMEO,
-    Answer,
-    GuestBuffers,
-    read_iovecs,
-    retry,
-    socket_deadline,
-    unrestarted,
-)
+from ring3.calls.transfer import PIECE, SO_RCVTIMEO, Answer, retry, socket_deadline, unrestarted
 from ring3.errors import EAGAIN, EFAULT, EMFILE, EMSGSIZE, Errno
 from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.file import File
-from ring3.vfs.socket import MSG_PEEK, SOL_SOCKET, STREAM, Received, UnixSocket
-from ring3.vfs.socket import Ucred as PeerCred
+from ring3.vfs.socket import UnixSocket
+from ring3.vfs.socketrecords import MSG_PEEK, SOL_SOCKET, STREAM, Received
+from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.waiting import Interrupted
 
 MSG_CTRUNC, MSG_WAITALL, MSG_WAITFORONE, MSG_CMSG_CLOEXEC = 0x08, 0x100, 0x10000, 0x40000000

@@ -11,30 +11,20 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from ring3.abi.filerecords import CmsgHdr, MMsgHdr, MsgHdr, Ucred
+from ring3.calls.buffers import IOV_MAX, GuestBuffers, read_iovecs
 from ring3.calls.guest import fetch
 from ring3.calls.place import opened
 from ring3.calls.sockaddr import InAddr, MsgFlag, read_address, unix_address
 from ring3.calls.socket import socket_of, socket_vnode
 from ring3.calls.sysarg import Addr, Fd, InBuf, Size, UInt
 from ring3.calls.syscall import syscall
-from ring3.calls.transfer import (
-    IOV_MAX,
-    PIECE,
-    SO_SNDTIMEO,
-    Answer,
-    GuestBuffers,
-    break_pipe,
-    read_iovecs,
-    retry,
-    sender,
-    socket_deadline,
-    unrestarted,
-)
+from ring3.calls.transfer import PIECE, SO_SNDTIMEO, Answer, break_pipe, retry, sender, socket_deadline, unrestarted
 from ring3.errors import EAGAIN, EINVAL, EMSGSIZE, ENOBUFS, EPERM, EPIPE, Errno
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File
-from ring3.vfs.socket import SOL_SOCKET, STREAM, UnixAddress, UnixSocket
-from ring3.vfs.socket import Ucred as PeerCred
+from ring3.vfs.socket import UnixSocket
+from ring3.vfs.socketrecords import SOL_SOCKET, STREAM, UnixAddress
+from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.vfs.vnode import Vnode
 from ring3.waiting import Interrupted
 

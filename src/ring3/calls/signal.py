@@ -367,7 +367,7 @@ def sys_signalfd4(t: Thread, fd: Fd, mask: SigSetAt, sizemask: Size, flags: Int)
     if sizemask != _SET_SIZE:
         raise EINVAL
     wanted: int = fetch(t, SigSet, mask)
-    if flags & ~(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK):
+    if int(flags) & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK):
         raise EINVAL
     wanted &= ~UNBLOCKABLE
     if fd == -1:

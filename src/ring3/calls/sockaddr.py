@@ -12,7 +12,7 @@ from ring3.calls.sysarg import Address, Number, quote
 from ring3.calls.sysarg_files import Bits, NamedValue
 from ring3.errors import EFAULT, EINVAL
 from ring3.proc.proc import Thread
-from ring3.vfs.socket import AF_UNIX, AF_UNSPEC, UnixAddress
+from ring3.vfs.socketrecords import AF_UNIX, AF_UNSPEC, UnixAddress
 
 STORAGE_SIZE = 128             # struct sockaddr_storage
 UN_SIZE = 110                  # struct sockaddr_un

@@ -37,18 +37,11 @@ from ring3.proc.proc import Thread
 from ring3.vfs import names
 from ring3.vfs.access import permission
 from ring3.vfs.namei import namei
-from ring3.vfs.socket import (
-    SO_LINGER,
-    SO_RCVBUFFORCE,
-    SO_SNDBUFFORCE,
-    SOL_SOCKET,
-    SocketNamespace,
-    UnixAddress,
-    UnixSocket,
-    make_socket,
-    socketpair,
-)
-from ring3.vfs.socket import Ucred as PeerCred
+from ring3.vfs.socket import UnixSocket, make_socket, socketpair
+from ring3.vfs.socketoptions import getsockopt, setsockopt
+from ring3.vfs.socketqueue import SocketNamespace
+from ring3.vfs.socketrecords import SO_LINGER, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOL_SOCKET, UnixAddress
+from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.vfs.vnode import Vnode
 
 SOCK_TYPE_MASK = 0xF
@@ -246,7 +239,7 @@ def sys_setsockopt(t: Thread, fd: Fd, level: Level, name: OptionName, value: Add
         raise EPERM
     if name == SO_LINGER and level == SOL_SOCKET:
         fetch(t, Linger, value)
-    socket.setsockopt(level, name, number)
+    setsockopt(socket, level, name, number)
     return 0
 
 
@@ -276,7 +269,7 @@ def sys_getsockopt(t: Thread, fd: Fd, level: Level, name: OptionName, value: Add
     elif level == SOL_SOCKET and name == SO_LINGER:
         data = layouts[Linger].encode(Linger(0, 0))
     else:
-        found = socket.getsockopt(level, name)
+        found = getsockopt(socket, level, name)
         data = layouts[Ucred].encode(found) if isinstance(found, tuple) else found.to_bytes(4, "little", signed=True)
     data = data[:room]
     vm.copyout(value, data)

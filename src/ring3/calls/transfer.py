@@ -1,8 +1,8 @@
 """Moving bytes between files and guest memory: what all calls of the read and write families share.
 
-`GuestBuffers` is where the bytes are in the guest (Linux: iov_iter).  `receive` and `send` do the work at once when the file
-does not make them wait, and give back a coroutine when it does; the trap takes both.  Counts are cut to MAX_RW_COUNT and served
-in pieces, so that no guest makes the kernel allocate what it asks for.
+`receive` and `send` do the work at once when the file does not make them wait, and give back a coroutine when it does; the trap
+takes both.  Counts are served in pieces, so that no guest makes the kernel allocate what it asks for.  Where the bytes are in the
+guest is `buffers.py`.
 
 What becomes of an interruption: bytes that went over already are the result; else it propagates, and the trap restarts the call.
 Source: read(2), write(2), fs/read_write.c, mm/filemap.c (generic_write_checks), fs/pipe.c.
@@ -11,34 +11,31 @@ Source: read(2), write(2), fs/read_write.c, mm/filemap.c (generic_write_checks),
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, TypeVar
 
-from ring3.abi.filerecords import IoVec
-from ring3.abi.flags import OpenFlags, Prot
+from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import Signal
+from ring3.calls.buffers import GuestBuffers
 from ring3.calls.terminal import check_foreground
-from ring3.errors import EAGAIN, EFAULT, EFBIG, EINTR, EINVAL, EPIPE, Errno
+from ring3.errors import EAGAIN, EFAULT, EFBIG, EINTR, EPIPE, Errno
 from ring3.proc import signals
 from ring3.proc.proc import RLIM_INFINITY, Rlimit, Thread
 from ring3.vfs.eventfd import AnonFile
 from ring3.vfs.file import File, RegularFile
 from ring3.vfs.pty import PtySlave
-from ring3.vfs.socket import Ucred, UnixSocket
-from ring3.vm.vmspace import VMSpace
+from ring3.vfs.socket import UnixSocket
+from ring3.vfs.socketrecords import Ucred
 from ring3.waiting import Interrupted, let_others_run, sleep_on
 
 Answer = int | Coroutine[Any, Any, int]
 R = TypeVar("R")
 
-MAX_RW_COUNT = 0x7FFF_F000         # include/linux/fs.h
 PIECE = 1 << 20                    # bytes in the kernel's hands at once
 _SHORT = 16 << 20                  # what moves without asking for the time
 TURN_NS = 20_000_000               # how long one call keeps the kernel before others are served
-IOV_MAX = 1024
 SO_RCVTIMEO, SO_SNDTIMEO = 20, 21  # where a socket's options keep its timeouts, ns
-_ADDRESSES = 1 << 47
 _FSIZE = int(Rlimit.FSIZE)
 
 
@@ -53,115 +50,6 @@ class Turn:
     def over(self) -> bool:
         """Whether others should be served before the call goes on."""
         return time.monotonic_ns() >= self._end_ns
-
-
-class GuestBuffers:
-    """Ranges of guest memory, in order, seen as one stretch of `total` bytes."""
-
-    __slots__ = ("ranges", "total", "vm")
-
-    def __init__(self, vm: VMSpace, ranges: Sequence[tuple[int, int]]) -> None:
-        """Cut to MAX_RW_COUNT.  Raises EINVAL for lengths beyond a signed word, EFAULT for what no address can be."""
-        self.vm = vm
-        total = 0
-        kept: list[tuple[int, int]] = []
-        for base, length in ranges:
-            if length >> 63:
-                raise EINVAL
-            if base + length > _ADDRESSES:
-                raise EFAULT
-            length = min(length, MAX_RW_COUNT - total)
-            if length:
-                kept.append((base, length))
-                total += length
-        self.ranges = kept
-        self.total = total
-
-    def parts(self, skip: int, nbytes: int) -> list[tuple[int, int]]:
-        """The ranges that hold bytes `skip` to `skip + nbytes`."""
-        if len(self.ranges) == 1:
-            base, length = self.ranges[0]
-            return [(base + skip, min(nbytes, length - skip))]
-        found = []
-        for base, length in self.ranges:
-            if skip >= length:
-                skip -= length
-                continue
-            take = min(length - skip, nbytes)
-            if take <= 0:
-                break
-            found.append((base + skip, take))
-            nbytes -= take
-            skip = 0
-        return found
-
-    def gather(self, skip: int, nbytes: int) -> bytes:
-        """Up to `nbytes` from byte `skip` on; short before memory that cannot be read.  Raises EFAULT when that is all."""
-        pieces = []
-        for base, length in self.parts(skip, nbytes):
-            try:
-                pieces.append(self.vm.copyin(base, length))
-            except EFAULT:
-                good = accessible(self.vm, base, length, Prot.READ | Prot.WRITE | Prot.EXEC)
-                if not good and not pieces:
-                    raise
-                pieces.append(self.vm.copyin(base, good))
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def scatter(self, skip: int, data: bytes) -> int:
-        """Write `data` from byte `skip` on; how much went.  Raises EFAULT when nothing did."""
-        done = 0
-        for base, length in self.parts(skip, len(data)):
-            piece = data if length == len(data) else data[done : done + length]
-            try:
-                self.vm.copyout(base, piece)
-            except EFAULT:
-                good = accessible(self.vm, base, length, Prot.WRITE)
-                if good:
-                    self.vm.copyout(base, piece[:good])
-                    done += good
-                if not done:
-                    raise
-                break
-            done += length
-        return done
-
-    def room(self, nbytes: int) -> int:
-        """How many of the first `nbytes` can be written.  Raises EFAULT when none can."""
-        found = 0
-        for base, length in self.parts(0, nbytes):
-            good = accessible(self.vm, base, length, Prot.WRITE)
-            found += good
-            if good < length:
-                break
-        if nbytes and not found:
-            raise EFAULT
-        return found
-
-
-def accessible(vm: VMSpace, addr: int, nbytes: int, need: int) -> int:
-    """How many bytes from `addr` on are mapped with one of the protections `need`."""
-    here, end = addr, min(addr + nbytes, vm.user_top)
-    while here < end:
-        region = vm.find(here)
-        if region is None and vm.fault(here):
-            region = vm.find(here)
-        if region is None or not region.prot & need:
-            break
-        here = region.end
-    return max(min(here, end) - addr, 0)
-
-
-def read_iovecs(t: Thread, addr: int, count: int) -> list[tuple[int, int]]:
-    """A guest's iovec array.  Raises EINVAL for more than 1024, EFAULT."""
-    if not 0 <= count <= IOV_MAX:
-        raise EINVAL
-    layout = t.system.call_abi(t).layouts[IoVec]
-    vectors = list(layout.array(t.proc.vm.copyin(addr, count * layout.size)))
-    if layout.size == 8 and any(length >> 31 for _, length in vectors):       # a negative ssize_t
-        raise EINVAL
-    return vectors
 
 
 async def retry(file: File, attempt: Callable[[], R], *, deadline_ns: int | None = None) -> R:
@@ -316,9 +204,9 @@ def send(
     else:
         limit = total
         check_foreground(t, file, write=True)
-    turn = Turn() if total > PIECE else None
+    turn = Turn()
     while True:
-        if turn is not None and done and turn.over():
+        if done and turn.over():
             return _send_later(t, file, buffers, put, done, limit, wait=wait)
         try:
             data = buffers.gather(done, min(PIECE, limit - done)) if limit else b""
@@ -329,12 +217,9 @@ def send(
             if not wait:
                 raise
             return _send_later(t, file, buffers, put, 0, limit, wait=True)
-        except EPIPE:
-            break_pipe(t, file, done)
-            if done:
-                return done
-            raise
-        except Errno:
+        except Errno as refusal:
+            if isinstance(refusal, EPIPE):
+                break_pipe(t, file, done)
             if done:
                 return done
             raise

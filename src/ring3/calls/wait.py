@@ -133,7 +133,7 @@ def usage_record(usage: Usage) -> Rusage:
 @syscall(pledge="stdio")
 async def sys_wait4(t: Thread, pid: Pid, wstatus: StatusOut, options: WaitOption, rusage: RusageOut) -> int:
     """Wait for a child to change state."""
-    if options & ~_WAIT4:
+    if int(options) & ~int(_WAIT4):
         raise EINVAL
     if pid == _INT_MIN:
         raise ESRCH
@@ -176,7 +176,7 @@ async def sys_waitid(t: Thread, idtype: WaitKind, id: Pid, infop: SigInfoOut, op
 
 
 async def _waitid(t: Thread, idtype: int, number: int, options: WaitOptions) -> Event | None:
-    if options & ~_WAITID or not options & (_O.EXITED | _O.STOPPED | _O.CONTINUED):
+    if int(options) & ~int(_WAITID) or not options & (_O.EXITED | _O.STOPPED | _O.CONTINUED):
         raise EINVAL
     nonblocking = False
     if idtype == _P_ALL:

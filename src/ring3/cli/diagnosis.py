@@ -84,7 +84,8 @@ def _look(system: System, path: bytes) -> tuple[bool, bytes] | None:
     from ring3.abi.flags import OpenFlags
     from ring3.errors import Errno
     from ring3.proc.cred import Cred
-    from ring3.vfs.namei import NameiContext, namei, open_file
+    from ring3.vfs.namei import NameiContext, namei
+    from ring3.vfs.opening import open_file
 
     root = system.mounts.root
     ctx = NameiContext(root, root, Cred())

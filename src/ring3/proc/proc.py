@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ring3.abi.signals import DEFAULT_ACTION, AltStack, SigAction
-from ring3.errors import Errno
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
 from ring3.proc.sigqueue import SigQueue

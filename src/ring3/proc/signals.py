@@ -9,8 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ring3.abi.signals import (
-    CLD_CONTINUED, CLD_STOPPED, DEFAULT_ACTION, DUMPS, IGNORED, SI_KERNEL, SI_USER, SIG_DFL, SIG_IGN, STOPS, UNBLOCKABLE,
-    SaFlags, SigInfo, Signal, bit,
+    CLD_CONTINUED,
+    CLD_STOPPED,
+    DEFAULT_ACTION,
+    DUMPS,
+    IGNORED,
+    SI_KERNEL,
+    SI_USER,
+    SIG_DFL,
+    SIG_IGN,
+    STOPS,
+    UNBLOCKABLE,
+    SaFlags,
+    SigInfo,
+    Signal,
+    bit,
 )
 from ring3.errors import EAGAIN, ESRCH
 from ring3.proc.lifecycle import exit_process

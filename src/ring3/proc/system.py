@@ -43,6 +43,7 @@ class System:
         self.file_locks = FileLocks()
         self.memfds: Any = None                  # the file system of memfd_create, made when first asked for
         self.sockets: Any = None                 # the names of sockets, likewise
+        self.ptys: Any = None                    # the pseudo-terminals
         self.host_terminal: Any = None           # job control of the terminal ring3 itself runs at
         self.host_terminal_fd = -1               # a descriptor of that terminal, for /dev/tty
         self.hostname = b"ring3"

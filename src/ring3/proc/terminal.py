@@ -69,12 +69,13 @@ class SystemTtyHost:
 
 
 class PtsFS(FileSystem):
-    """/dev/pts: a name for each pseudo-terminal there is."""
+    """/dev/pts: a name for each pseudo-terminal there is, and for the host's terminal the name it has there."""
 
     name = b"devpts"
     source = b"devpts"
 
-    def __init__(self, table: PtyTable) -> None:
+    def __init__(self, system: System, table: PtyTable) -> None:
+        self.system = system
         self.table = table
         self.dev = 0
         self._root = _PtsRoot(self)
@@ -103,14 +104,20 @@ class _PtsRoot(Vnode):
         assert isinstance(fs, PtsFS)
         if name == b"ptmx":
             return _PtsMaster(fs)
-        if not name.isdigit() or len(name) > 6 or int(name) not in fs.table.ptys or name != b"%d" % int(name):
+        number = int(name) if name.isdigit() and len(name) <= 6 else -1
+        if name != b"%d" % number:
             raise ENOENT
-        return _PtsSlave(fs, int(name))
+        if number in fs.table.ptys:
+            return _PtsSlave(fs, number)
+        if number == fs.table.taken:
+            return _HostSlave(fs)
+        raise ENOENT
 
     def readdir(self) -> list[DirEntry]:
         fs = self.fs
         assert isinstance(fs, PtsFS)
-        entries = [DirEntry(n + 3, b"%d" % n, FileType.CHR) for n in fs.table.numbers()]
+        numbers = {*fs.table.numbers(), fs.table.taken} - {-1}
+        entries = [DirEntry(n + 3, b"%d" % n, FileType.CHR) for n in sorted(numbers)]
         return [*entries, DirEntry(2, b"ptmx", FileType.CHR)]
 
     def create(self, name: bytes, mode: int, uid: int, gid: int, rdev: int = 0) -> Vnode:
@@ -148,6 +155,29 @@ class _PtsSlave(Vnode):
         return fs.table.open_slave(self.number, self, flags)
 
 
+class _HostSlave(Vnode):
+    """The terminal ring3 itself runs at, so that ttyname(3) finds it."""
+
+    __slots__ = ()
+
+    def __init__(self, fs: PtsFS) -> None:
+        super().__init__(fs, FileType.CHR)
+
+    def getattr(self) -> Attr:
+        fs = self.fs
+        assert isinstance(fs, PtsFS)
+        st = os.fstat(fs.system.host_terminal_fd)
+        return Attr(
+            st.st_dev, st.st_ino, st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_rdev, 0, st.st_blksize, 0,
+            st.st_atime_ns, st.st_mtime_ns, st.st_ctime_ns,
+        )
+
+    def open(self, flags: OpenFlags) -> File:
+        fs = self.fs
+        assert isinstance(fs, PtsFS)
+        return _open_host_terminal(fs.system, flags, b"/dev/pts/%d" % fs.table.taken)
+
+
 class _PtsMaster(Vnode):
     __slots__ = ()
 
@@ -165,8 +195,8 @@ class _PtsMaster(Vnode):
         return fs.table.open_master(self, flags)
 
 
-def make_devices(system: System) -> tuple[PtyTable, dict[int, Opener]]:
-    """The pseudo-terminals of a kernel, and what its character devices open, by number."""
+def make_devices(system: System) -> dict[int, Opener]:
+    """What the character devices of a kernel open, by number; its pseudo-terminals are made here too."""
     host = SystemTtyHost(system)
     table = PtyTable(host, system.anonymous)
     system.host_terminal = JobControl(host)
@@ -179,14 +209,15 @@ def make_devices(system: System) -> tuple[PtyTable, dict[int, Opener]]:
     def open_controlling(flags: OpenFlags) -> File:
         return controlling_terminal(system, table, flags)
 
-    return table, standard_devices(random=system.random.randbytes, tty=open_controlling, ptmx=open_master)
+    system.ptys = table
+    return standard_devices(random=system.random.randbytes, tty=open_controlling, ptmx=open_master)
 
 
-def device_file_systems(table: PtyTable, devices: dict[int, Opener]) -> list[tuple[FileSystem, str, MountFlags]]:
+def device_file_systems(system: System, devices: dict[int, Opener]) -> list[tuple[FileSystem, str, MountFlags]]:
     """The file systems of /dev, each with its place and flags, in the order they are mounted."""
     return [
         (DevFS(devices), "/dev", MountFlags.NOSUID),
-        (PtsFS(table), "/dev/pts", MountFlags.NOSUID | MountFlags.NOEXEC),
+        (PtsFS(system, system.ptys), "/dev/pts", MountFlags.NOSUID | MountFlags.NOEXEC),
     ]
 
 
@@ -199,10 +230,7 @@ def controlling_terminal(system: System, table: PtyTable, flags: OpenFlags) -> F
     if tty is None and t.proc.session is system.init.session:
         tty = _terminal_of_the_caller(system, t.proc.pgrp)
     if tty is system.host_terminal is not None:
-        watch = _HostWatch(system)
-        fd = os.dup(system.host_terminal_fd)
-        watch.stream = HostTerminal(fd, flags & (ACCMODE | OpenFlags.NONBLOCK), b"/dev/tty", watch, tty)
-        return watch.stream
+        return _open_host_terminal(system, flags, b"/dev/tty")
     if tty in table.ptys.values():
         return PtySlave(tty, None, flags)
     raise ENXIO
@@ -211,12 +239,27 @@ def controlling_terminal(system: System, table: PtyTable, flags: OpenFlags) -> F
 def _terminal_of_the_caller(system: System, pgrp: int) -> JobControl | None:
     """The terminal ring3 itself was started from, though no standard stream is one, as the session's from now on."""
     try:
-        system.host_terminal_fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        _know_terminal(system, os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
         return None
     job: JobControl = system.host_terminal
     job.associate(system.init.session.sid, pgrp)
     return job
+
+
+def _know_terminal(system: System, fd: int) -> None:
+    """`fd`, which is taken over, is the host's terminal."""
+    system.host_terminal_fd = fd
+    number = os.minor(os.fstat(fd).st_rdev)
+    if os.readlink(f"/proc/self/fd/{fd}") == f"/dev/pts/{number}":
+        system.ptys.taken = number
+
+
+def _open_host_terminal(system: System, flags: OpenFlags, label: bytes) -> File:
+    watch = _HostWatch(system)
+    fd = os.dup(system.host_terminal_fd)
+    watch.stream = HostTerminal(fd, flags & (ACCMODE | OpenFlags.NONBLOCK), label, watch, system.host_terminal)
+    return watch.stream
 
 
 def host_stream(system: System, fd: int) -> HostStream:
@@ -227,7 +270,7 @@ def host_stream(system: System, fd: int) -> HostStream:
     except OSError as error:
         raise EBADF(f"host descriptor {fd}: {os.strerror(error.errno or 0)}") from error
     if isinstance(stream, HostTerminal) and system.host_terminal_fd < 0:
-        system.host_terminal_fd = os.dup(fd)
+        _know_terminal(system, os.dup(fd))
     return stream
 
 

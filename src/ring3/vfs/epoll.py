@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ring3.vfs.pipe import AnonymousInodes
 
 MAX_DEPTH: Final = 5            # epolls above each other (EP_MAX_NESTS counts the steps)
+PATH_LIMITS: Final = (1000, 500, 100, 50, 10)      # ways of each length from a file up; the first is not looked at
 MAX_EVENTS: Final = (1 << 31) // 12
 _ALWAYS: Final = int(Poll.ERR | Poll.HUP)
 _EVENTS: Final = 0xFFFF
@@ -79,8 +80,8 @@ class EpollFile(AnonFile):
     def add(self, fd: int, file: File, events: int, data: int) -> None:
         """Watch `file`, which the caller knows as `fd`.
 
-        Raises EPERM for files that are always ready, EINVAL for the epoll itself and for what EXCLUSIVE does not go with, EEXIST,
-        ELOOP for a cycle or deep nesting.
+        Raises EPERM for files that are always ready, EINVAL for the epoll itself, for what EXCLUSIVE does not go with and for a
+        file that too many epolls would hear of through others, EEXIST, ELOOP for a cycle or deep nesting.
         """
         queue = file.queue
         if queue is None:
@@ -93,6 +94,8 @@ class EpollFile(AnonFile):
             raise ELOOP
         if (fd, file) in self.watches:
             raise EEXIST
+        if self.watchers or isinstance(file, EpollFile):
+            self._check_paths(file)
         watch = Watch(self, fd, file, events | _ALWAYS, data, queue)
         self.watches[fd, file] = watch
         if file.watchers is None:
@@ -147,20 +150,43 @@ class EpollFile(AnonFile):
         return bool(int(watch.file.poll()) & watch.events & _EVENTS)
 
     # --- nesting
+    def below(self) -> dict[File, int]:
+        """All that is watched from here, directly or through others: each with its greatest distance."""
+        found: dict[File, int] = {}
+        level: set[File] = {self}
+        for distance in range(1, MAX_DEPTH + 1):
+            level = {watch.file for epoll in level if isinstance(epoll, EpollFile) for watch in epoll.watches.values()}
+            found.update(dict.fromkeys(level, distance))
+        return found
+
     def reaches(self, other: EpollFile) -> bool:
         """Whether watching this one leads to `other`."""
-        if other is self:
-            return True
-        return any(w.file.reaches(other) for w in self.watches.values() if isinstance(w.file, EpollFile))
+        return other is self or other in self.below()
 
     def depth(self) -> int:
         """How many epolls stand below each other from here, this one included."""
-        return 1 + max((w.file.depth() for w in self.watches.values() if isinstance(w.file, EpollFile)), default=0)
+        return 1 + max((distance for file, distance in self.below().items() if isinstance(file, EpollFile)), default=0)
 
     def height(self) -> int:
         """How many epolls watch each other above, this one not included, plus one."""
-        above = [w.epoll.height() for w in self.watchers or () if isinstance(w, Watch)]
-        return 1 + max(above, default=0)
+        height, level = 0, {self}
+        while level:
+            height += 1
+            level = {watch.epoll for epoll in level for watch in epoll.watchers or () if isinstance(watch, Watch)}
+        return height
+
+    def _check_paths(self, file: File) -> None:
+        """Raises EINVAL when a file below would have too many ways up to be told of each (reverse_path_check)."""
+        leaves = [f for f in file.below() if not isinstance(f, EpollFile)] if isinstance(file, EpollFile) else [file]
+        for leaf in leaves:
+            ways = _ways_up(leaf)
+            joins = _ways_up(leaf, via=file) if leaf is not file else {0: 1}
+            for distance, count in joins.items():
+                for above, more in {0: 1, **_ways_up(self)}.items():
+                    step = distance + above + 1
+                    ways[step] = ways.get(step, 0) + count * more
+            if any(count > PATH_LIMITS[min(step, MAX_DEPTH) - 1] for step, count in ways.items() if step > 1):
+                raise EINVAL
 
     # --- waiting
     def wait(self, max_events: int) -> list[tuple[int, int]]:
@@ -197,3 +223,18 @@ class EpollFile(AnonFile):
     def close(self) -> None:
         for watch in list(self.watches.values()):
             self.forget(watch)
+
+
+def _ways_up(file: File, via: File | None = None) -> dict[int, int]:
+    """How many ways of each length lead from `file` to epolls above it; with `via`, only those that end there."""
+    ways: dict[int, int] = {}
+    level: dict[File, int] = {file: 1}
+    for distance in range(1, MAX_DEPTH + 1):
+        above: dict[File, int] = {}
+        for below, count in level.items():
+            for watch in below.watchers or ():
+                if isinstance(watch, Watch):
+                    above[watch.epoll] = above.get(watch.epoll, 0) + count
+        ways[distance] = sum(above.values()) if via is None else above.get(via, 0)
+        level = above
+    return {distance: count for distance, count in ways.items() if count}

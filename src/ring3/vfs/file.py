@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ring3.waiting import WaitQueue
 
 MAX_OFFSET = (1 << 63) - 1
+_APPEND, _NONBLOCK, _PATH = int(OpenFlags.APPEND), int(OpenFlags.NONBLOCK), int(OpenFlags.PATH)     # quick to ask
 
 
 class CloseWatcher(Protocol):
@@ -27,15 +28,21 @@ class CloseWatcher(Protocol):
 class File:
     """One open file description.  `flags` are the status flags; `refs` counts descriptors (and mappings do not count).
 
+    `can_read` and `can_write` are what the access mode says, which never changes.
     `dentry` is where it was opened, for /proc and the *at calls; anonymous ones (pipes, sockets, eventfds) have none
     and name themselves in `label` ("pipe:[12]").
     """
 
-    __slots__ = ("dentry", "flags", "offset", "owner", "owner_signal", "refs", "vnode", "watchers")
+    __slots__ = (
+        "can_read", "can_write", "dentry", "flags", "offset", "owner", "owner_signal", "refs", "vnode", "watchers",
+    )
 
     def __init__(self, vnode: Vnode | None, flags: OpenFlags) -> None:
         self.vnode = vnode
         self.flags = flags
+        bits = int(flags)
+        self.can_read = bits & ACCMODE != 1 and not bits & _PATH
+        self.can_write = bits & ACCMODE != 0 and not bits & _PATH
         self.offset = 0
         self.refs = 0
         self.dentry: Dentry | None = None
@@ -105,19 +112,29 @@ class File:
         """The last descriptor is gone.  Called once."""
 
     # --- shared
+    def move(self, offset: int, whence: Whence) -> int:
+        """The `seek` of what has no end to count from: SEEK_SET and SEEK_CUR.  Raises EINVAL."""
+        if whence not in (Whence.SET, Whence.CUR):
+            raise EINVAL
+        new = offset if whence == Whence.SET else self.offset + offset
+        if not 0 <= new <= MAX_OFFSET:
+            raise EINVAL
+        self.offset = new
+        return new
+
     def check_readable(self) -> None:
         """Raises EBADF unless it was opened for reading."""
-        if self.flags & ACCMODE == OpenFlags.WRONLY or self.flags & OpenFlags.PATH:
+        if not self.can_read:
             raise EBADF
 
     def check_writable(self) -> None:
         """Raises EBADF unless it was opened for writing."""
-        if self.flags & ACCMODE == OpenFlags.RDONLY or self.flags & OpenFlags.PATH:
+        if not self.can_write:
             raise EBADF
 
     @property
     def nonblocking(self) -> bool:
-        return bool(self.flags & OpenFlags.NONBLOCK)
+        return int(self.flags) & _NONBLOCK != 0
 
     def acquire(self) -> File:
         """One more descriptor."""
@@ -167,18 +184,20 @@ class RegularFile(File):
         super().__init__(vnode, flags)
         self.target = vnode
         self.strips = False         # a write takes the set-id bits away: opened by the unprivileged (namei)
-        if flags & ACCMODE in (OpenFlags.WRONLY, OpenFlags.RDWR):
+        if int(flags) & ACCMODE in (1, 2):
             vnode.writers += 1
 
     def read(self, nbytes: int) -> bytes:
-        self.check_readable()
+        if not self.can_read:
+            raise EBADF
         data = self.target.read(self.offset, nbytes)
         self.offset += len(data)
         return data
 
     def write(self, data: bytes) -> int:
-        self.check_writable()
-        if self.flags & OpenFlags.APPEND:
+        if not self.can_write:
+            raise EBADF
+        if int(self.flags) & _APPEND:
             self.offset = self.target.getattr().size
         count = self._write(self.offset, data)
         self.offset += count
@@ -195,7 +214,7 @@ class RegularFile(File):
         self.check_writable()
         if offset < 0:
             raise EINVAL
-        if self.flags & OpenFlags.APPEND:
+        if int(self.flags) & _APPEND:
             offset = self.target.getattr().size
         return self._write(offset, data)
 
@@ -221,7 +240,7 @@ class RegularFile(File):
 
     def truncate(self, size: int) -> None:
         """Set the size, as ftruncate(2).  Raises EINVAL when not open for writing, EFBIG, ENOSPC."""
-        if size < 0 or self.flags & ACCMODE == OpenFlags.RDONLY:
+        if size < 0 or not self.can_write:
             raise EINVAL
         if self.strips:
             self._strip()
@@ -241,7 +260,7 @@ class RegularFile(File):
         return new
 
     def close(self) -> None:
-        if self.flags & ACCMODE in (OpenFlags.WRONLY, OpenFlags.RDWR):
+        if int(self.flags) & ACCMODE in (1, 2):
             self.target.writers -= 1
 
 
@@ -291,10 +310,4 @@ class DirFile(File):
 
     def seek(self, offset: int, whence: Whence) -> int:
         """SEEK_SET and SEEK_CUR only.  Raises EINVAL."""
-        if whence not in (Whence.SET, Whence.CUR):
-            raise EINVAL
-        new = offset if whence == Whence.SET else self.offset + offset
-        if not 0 <= new <= MAX_OFFSET:
-            raise EINVAL
-        self.offset = new
-        return new
+        return self.move(offset, whence)

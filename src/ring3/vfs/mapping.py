@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ring3.abi.flags import Prot
 from ring3.vfs.memfd import SealedVnode
-from ring3.vfs.overlay import OverlayVnode
+from ring3.vfs.overlaynode import OverlayVnode
 from ring3.vm.region import Region, VMObject
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """memfd_create: a nameless file in memory, whose changes can be forbidden for good (seals).
 
-The contents are a `MemVnode` of the kernel's own MemoryFS for such files; this module adds the seals, which belong to the file
+The contents are a `MemRegular` of the kernel's own MemoryFS for such files; this module adds the seals, which belong to the file
 and not to one description.
 
 Source: mm/memfd.c, memfd_create(2), fcntl(2) "File Sealing".
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from ring3.abi.flags import FileType, OpenFlags
 from ring3.errors import EBUSY, EINVAL, EPERM
 from ring3.vfs.file import RegularFile
-from ring3.vfs.memory import PAGE, MemoryFS, MemVnode
+from ring3.vfs.memdata import MemRegular
+from ring3.vfs.memnode import PAGE
 
 if TYPE_CHECKING:
     from ring3.abi.records import AttrChange
+    from ring3.vfs.memory import MemoryFS
 
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC = 1, 2, 4, 8, 16
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC = 1, 2, 4, 8, 16, 32
@@ -25,7 +27,7 @@ _NO_WRITES: Final = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 NAME_MAX: Final = 249
 
 
-class SealedVnode(MemVnode):
+class SealedVnode(MemRegular):
     """A file that keeps its seals.  `shared_writers` counts writable shared mappings: while there is one, F_SEAL_WRITE is EBUSY."""
 
     __slots__ = ("seals", "shared_writers")

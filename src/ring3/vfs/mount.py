@@ -20,6 +20,7 @@ from ring3.vfs.dentry import Dentry
 if TYPE_CHECKING:
     from ring3.vfs.vnode import FileSystem
 
+_RDONLY = int(MountFlags.RDONLY)     # quick to ask
 KEPT_DIRECTORIES = 256      # per mount; each may hold a host descriptor
 
 _OPTIONS = (
@@ -44,7 +45,7 @@ class Mount:
     @property
     def readonly(self) -> bool:
         """Whether nothing may change through this mount."""
-        return bool(self.flags & MountFlags.RDONLY) or self.fs.readonly
+        return int(self.flags) & _RDONLY != 0 or self.fs.readonly
 
     @property
     def options(self) -> bytes:

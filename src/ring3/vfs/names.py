@@ -60,7 +60,9 @@ def _place(
 
 
 def _allow_new(ctx: NameiContext, here: Dentry, attr: Attr) -> None:
-    """Raises EACCES; ENOENT in a deleted directory."""
+    """Raises EACCES; ENOENT in a deleted directory, and in one that takes no names."""
+    if not here.vnode.takes_names:
+        raise ENOENT
     may_create(ctx.cred, attr)
     if here.deleted:
         raise ENOENT
@@ -209,7 +211,7 @@ def rename(
     new_at: Dentry | None = None,
 ) -> None:
     """renameat2(2)."""
-    if flags & ~_RENAME_FLAGS or (
+    if int(flags) & ~int(_RENAME_FLAGS) or (
         flags & RenameFlags.EXCHANGE and flags & (RenameFlags.NOREPLACE | RenameFlags.WHITEOUT)
     ):
         raise EINVAL

@@ -405,12 +405,13 @@ class PtyMaster(File):
 class PtyTable:
     """The pseudo-terminals of one kernel."""
 
-    __slots__ = ("host", "inodes", "node_of", "ptys")
+    __slots__ = ("host", "inodes", "node_of", "ptys", "taken")
 
     def __init__(self, host: TtyHost, inodes: AnonymousInodes) -> None:
         self.host = host
         self.inodes = inodes
         self.ptys: dict[int, Pty] = {}
+        self.taken = -1             # a number that is no pseudo-terminal of ours: the host's terminal has it
         self.node_of: Callable[[int], Vnode | None] = lambda _number: None     # the name in /dev/pts, where that is mounted
 
     def numbers(self) -> Iterable[int]:
@@ -421,7 +422,7 @@ class PtyTable:
         """Open /dev/ptmx: a new pseudo-terminal, locked.  Raises ENOSPC when there are too many."""
         if len(self.ptys) >= MAX_PTYS:
             raise ENOSPC
-        number = next(n for n in range(MAX_PTYS) if n not in self.ptys)
+        number = next(n for n in range(MAX_PTYS) if n not in self.ptys and n != self.taken)
         pty = self.ptys[number] = Pty(self.host, number, uid, gid)
         return PtyMaster(self, pty, vnode, flags)
 

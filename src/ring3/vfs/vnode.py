@@ -54,6 +54,8 @@ class Vnode:
         raise EOPNOTSUPP
 
     # --- directories
+    takes_names = True          # False: a new name is ENOENT whoever asks, as in /proc
+
     def lookup(self, name: bytes) -> Vnode:
         """The file called `name` (never "." or "..").  Raises ENOENT, ENOTDIR."""
         raise ENOTDIR

@@ -316,7 +316,7 @@ class VMSpace:
                 region = self.find(addr)
                 if region is None:
                     return False
-            if not region.prot & need:
+            if not int(region.prot) & need:         # plain integers: asked for every copy
                 return False
             addr = region.end
         return True

@@ -313,7 +313,7 @@ static void child(u64 seed, unsigned ncalls)
     state = seed * 0x9E3779B97F4A7C15ULL + 1;
     setsid();
     int null = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+    for (int fd = 0; fd < 3; fd++) if (null < 0) close(fd); else dup2(null, fd);       /* another child may have removed it */
     furnish();
     for (int i = 0; i < 8; i++) next();
     is_root = pick(4) == 0;

@@ -25,7 +25,8 @@ from ring3.errors import (
 )
 from ring3.proc.cred import Cred
 from ring3.vfs.file import File
-from ring3.vfs.namei import NameiContext, open_file
+from ring3.vfs.namei import NameiContext
+from ring3.vfs.opening import open_file
 from tests.unit.calls.stage import BASE, INFINITY, ROOM, Guest, Stage, stage
 
 __all__ = ["stage"]

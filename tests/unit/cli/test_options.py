@@ -55,7 +55,8 @@ def test_describe() -> None:
 
 
 @pytest.mark.parametrize(("head", "interpreter"), [
-    (b"#!/bin/sh\n", b"/bin/sh"), (b"#! /usr/bin/env python3\n", b"/usr/bin/env"), (b"#!\n/bin/sh", None), (b"text", None), (b"", None),
+    (b"#!/bin/sh\n", b"/bin/sh"), (b"#! /usr/bin/env python3\n", b"/usr/bin/env"), (b"#!\n/bin/sh", None), (b"text", None),
+    (b"", None),
     (b"\x7fELF\x02" + b"\0" * 10, None), (b"\x7fELF\x02" + b"\xff" * 60, None), (b"\x7fELF\x01" + b"\xff" * 48, None),
 ])
 def test_interpreter_of(head: bytes, interpreter: bytes | None) -> None:

@@ -28,7 +28,8 @@ from ring3.proc.proc import Thread
 from ring3.vfs.file import File
 from ring3.vfs.memfd import memfd_create
 from ring3.vfs.memory import MemoryFS
-from ring3.vfs.namei import NameiContext, open_file
+from ring3.vfs.namei import NameiContext
+from ring3.vfs.opening import open_file
 from tests.unit.exec.bench import Bench
 from tests.unit.exec.images import DATA, pie, pie_interpreted, program
 from tests.unit.exec.images import load as segment

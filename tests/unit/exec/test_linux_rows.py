@@ -425,7 +425,7 @@ def both(bench: Bench, d: Path, asked: Row) -> tuple[str, str]:
     """The host's verdict and ours."""
     path = asked.make(d)
     path = path.encode() if isinstance(path, str) else path
-    cred = Cred(*(asked.uid,) * 8)
+    cred = Cred(*(asked.uid,) * 8) if asked.uid else native.credentials()
     theirs = native.verdict(path, asked.argv, asked.envp, uid=asked.uid, cwd=str(d), stack=asked.stack, flags=asked.flags)
     t = bench.process(cred)
     t.proc.rlimits[Rlimit.STACK] = (asked.stack, (1 << 64) - 1)

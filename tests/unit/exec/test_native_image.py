@@ -36,6 +36,7 @@ def likened(theirs: native.Snapshot, arch: Arch) -> Bench:
         hwcap3=auxv.get(29), vdso={arch: VdsoImage(data_size, len(theirs.vdso), theirs.vdso)} if theirs.vdso else {},
     )
     bench = Bench(facts=facts)
+    bench.t.proc.cred = native.credentials()
     bench.t.proc.rlimits[Rlimit.STACK] = (8 << 20, (1 << 64) - 1)
     return bench
 

@@ -24,7 +24,8 @@ from ring3.protocols import Personality
 from ring3.vfs.file import File
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
-from ring3.vfs.namei import namei, open_file
+from ring3.vfs.namei import namei
+from ring3.vfs.opening import open_file
 from ring3.vfs.names import mkdir, rename, rmdir, unlink
 from ring3.vfs.pipe import AnonymousInodes, make_pipe
 from ring3.vm.region import Region, VMObject

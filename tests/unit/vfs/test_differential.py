@@ -23,8 +23,10 @@ from ring3.vfs.file import RegularFile
 from ring3.vfs.hostdir import HostDirFS
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
-from ring3.vfs.namei import NameiContext, namei, open_file
+from ring3.vfs.namei import NameiContext, namei
+from ring3.vfs.opening import open_file
 from ring3.vfs.overlay import OverlayFS
+from ring3.vfs.vnode import Vnode
 
 if TYPE_CHECKING:
     from ring3.vfs.vnode import FileSystem
@@ -304,7 +306,7 @@ def plant(top: Path) -> None:
 def plant_memory(fs: MemoryFS) -> None:
     """The same tree, with the same owners, in memory."""
     uid, gid = os.geteuid(), os.getegid()
-    here = fs.root()
+    here: Vnode = fs.root()
     for name in DEPTH:
         here = here.mkdir(name, 0o777, uid, gid)
     a = here.mkdir(b"a", 0o777, uid, gid)

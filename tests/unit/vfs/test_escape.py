@@ -15,7 +15,8 @@ from ring3.vfs import names
 from ring3.vfs.hostdir import HostDirFS
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
-from ring3.vfs.namei import NameiContext, Resolve, namei, namei_parent, open_file
+from ring3.vfs.namei import NameiContext, Resolve, namei, namei_parent
+from ring3.vfs.opening import open_file
 from ring3.vfs.overlay import OverlayFS
 
 

@@ -11,7 +11,9 @@ import pytest
 from ring3.abi.flags import OpenFlags, RenameFlags, Whence
 from ring3.errors import EEXIST, EFBIG, EINVAL, ENODATA, ENOSPC, ENXIO, EOPNOTSUPP
 from ring3.vfs.file import MAX_OFFSET
-from ring3.vfs.memory import INLINE_MAX, MemoryFS, MemVnode
+from ring3.vfs.memdata import INLINE_MAX
+from ring3.vfs.memnode import MemVnode
+from ring3.vfs.memory import MemoryFS
 
 
 def new(fs: MemoryFS, name: bytes = b"f") -> MemVnode:

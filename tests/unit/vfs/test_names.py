@@ -26,7 +26,8 @@ from ring3.vfs.access import prepare_change
 from ring3.vfs.dev import ZERO, DevFS, maps_zeros, standard_devices
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
-from ring3.vfs.namei import NameiContext, namei, open_file
+from ring3.vfs.namei import NameiContext, namei
+from ring3.vfs.opening import open_file
 
 USER = Cred(1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000)
 

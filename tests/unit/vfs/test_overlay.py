@@ -15,7 +15,8 @@ from ring3.vfs import names
 from ring3.vfs.hostdir import HostDirFS
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
-from ring3.vfs.namei import NameiContext, namei, open_file
+from ring3.vfs.namei import NameiContext, namei
+from ring3.vfs.opening import open_file
 from ring3.vfs.overlay import OverlayFS
 
 RW = OpenFlags.RDWR

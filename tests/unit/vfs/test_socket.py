@@ -9,10 +9,13 @@ import pytest
 
 from ring3.abi.flags import FileType, OpenFlags
 from ring3.errors import EADDRINUSE, EAFNOSUPPORT, EAGAIN, ECONNREFUSED, EPROTONOSUPPORT, ESOCKTNOSUPPORT
-from ring3.vfs import socket as ours
+from ring3.vfs import socketrecords as ours
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.pipe import FIONREAD, AnonymousInodes, make_pipe
-from ring3.vfs.socket import SocketNamespace, Ucred, UnixAddress, UnixSocket, make_socket, socketpair
+from ring3.vfs.socket import UnixSocket, make_socket, socketpair
+from ring3.vfs.socketoptions import getsockopt, setsockopt
+from ring3.vfs.socketqueue import DEFAULT_BUFFER, SocketNamespace
+from ring3.vfs.socketrecords import Ucred, UnixAddress
 from tests.unit.vfs.twins import HostFile, OurFile, Woken, attempt
 
 ME = Ucred(os.getpid(), os.getuid(), os.getgid())
@@ -80,12 +83,12 @@ class OurSocket(OurFile):
         return got.data, got.flags
 
     def option(self, name: int) -> int:
-        value = self.sock.getsockopt(ours.SOL_SOCKET, name)
+        value = getsockopt(self.sock, ours.SOL_SOCKET, name)
         assert isinstance(value, int)
         return value
 
     def set_option(self, name: int, value: int) -> None:
-        self.sock.setsockopt(ours.SOL_SOCKET, name, value)
+        setsockopt(self.sock, ours.SOL_SOCKET, name, value)
 
     def shutdown(self, how: int) -> None:
         self.sock.shutdown(how)
@@ -237,7 +240,7 @@ def test_dgram_queue_is_bounded(ns: SocketNamespace) -> None:
 def test_stream_backs_up_and_wakes(ns: SocketNamespace) -> None:
     a, b = socketpair(ns, ours.AF_UNIX, ours.STREAM, 0, OpenFlags(0), ME)
     sent = a.send(b"x" * 1_000_000)
-    assert 100_000 < sent <= ours.DEFAULT_BUFFER
+    assert 100_000 < sent <= DEFAULT_BUFFER
     with pytest.raises(EAGAIN):
         a.send(b"x" * 100_000)
     woken = Woken()
@@ -283,8 +286,8 @@ def test_files_that_hold_each_other_end_with_the_kernel(ns: SocketNamespace) -> 
 
 def test_credentials(ns: SocketNamespace) -> None:
     a, b = socketpair(ns, ours.AF_UNIX, ours.STREAM, 0, OpenFlags(0), ME)
-    assert b.getsockopt(ours.SOL_SOCKET, ours.SO_PEERCRED) == ME
-    b.setsockopt(ours.SOL_SOCKET, ours.SO_PASSCRED, 1)
+    assert getsockopt(b, ours.SOL_SOCKET, ours.SO_PEERCRED) == ME
+    setsockopt(b, ours.SOL_SOCKET, ours.SO_PASSCRED, 1)
     other = Ucred(5, 6, 7)
     a.send(b"one")
     a.send(b"two", cred=other)

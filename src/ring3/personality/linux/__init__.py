@@ -36,7 +36,7 @@ class _Abis(dict[Arch, Abi]):
     """Built when first asked for: most runs never see a 32-bit program."""
 
     def __missing__(self, arch: Arch) -> Abi:
-        abi = self[arch] = _amd64() if arch is Arch.X86_64 else _i386()
+        abi = self[arch] = _build(arch)
         return abi
 
 
@@ -59,53 +59,37 @@ def _rewind(regs: memoryview, number: int | None) -> None:
         regs[x86.RAX] = number
 
 
-def _amd64() -> Abi:
-    from ring3.personality.linux import layouts_files, layouts_process, sigframe64
-    from ring3.personality.linux.tables import CALLS64
-
-    names = read_table("linux/amd64")
-    abi = Abi(
-        arch=Arch.X86_64,
-        native=True,
-        word_size=8,
-        argument_registers=(x86.RDI, x86.RSI, x86.RDX, x86.R10, x86.R8, x86.R9),
-        errno=_errno_numbers(),
-        succeed=_succeed,
-        fail=_fail,
-        rewind=_rewind,
-        restart_number=219,
-        sysent={},
-        names=names,
-        layouts={**layouts_files.LAYOUTS64, **layouts_process.LAYOUTS64},
-        flags={},
-        send_signal=sigframe64.send_signal,
-    )
-    abi.sysent = bind_table(names, collect(*CALLS64), abi)
-    return abi
-
-
-def _i386() -> Abi:
-    from ring3.personality.linux import layouts_files, layouts_process, sigframe32
+def _build(arch: Arch) -> Abi:
+    from ring3.personality.linux import layouts_files, layouts_process, sigframe32, sigframe64
     from ring3.personality.linux.tables import CALLS32, CALLS64
 
-    names = read_table("linux/i386")
+    calls = collect(*CALLS64)
+    if arch is Arch.X86_64:
+        names = read_table("linux/amd64")
+        registers = (x86.RDI, x86.RSI, x86.RDX, x86.R10, x86.R8, x86.R9)
+        layouts = {**layouts_files.LAYOUTS64, **layouts_process.LAYOUTS64}
+        restart_number, send_signal = 219, sigframe64.send_signal
+    else:
+        calls |= collect(*CALLS32)
+        names = read_table("linux/i386")
+        registers = (x86.RBX, x86.RCX, x86.RDX, x86.RSI, x86.RDI, x86.RBP)
+        layouts = {**layouts_files.LAYOUTS32, **layouts_process.LAYOUTS32}
+        restart_number, send_signal = 0, sigframe32.send_signal
     abi = Abi(
-        arch=Arch.I386,
-        native=False,
-        word_size=4,
-        argument_registers=(x86.RBX, x86.RCX, x86.RDX, x86.RSI, x86.RDI, x86.RBP),
+        arch=arch,
+        native=arch is Arch.X86_64,
+        word_size=arch.word_size,
+        argument_registers=registers,
         errno=_errno_numbers(),
         succeed=_succeed,
         fail=_fail,
         rewind=_rewind,
-        restart_number=0,
+        restart_number=restart_number,
         sysent={},
         names=names,
-        layouts={**layouts_files.LAYOUTS32, **layouts_process.LAYOUTS32},
+        layouts=layouts,
         flags={},
-        send_signal=sigframe32.send_signal,
+        send_signal=send_signal,
     )
-    abi.sysent = bind_table(names, collect(*CALLS64) | collect(*CALLS32), abi)
+    abi.sysent = bind_table(names, calls, abi)
     return abi
-
-

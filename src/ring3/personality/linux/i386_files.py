@@ -14,7 +14,7 @@ from ring3.abi.flags import AT_FDCWD, AtFlags
 from ring3.abi.records import AttrChange, Timespec64
 from ring3.calls import attribute, epoll, fcntl, io, mount, poll, receiving, sending, socket, stat
 from ring3.calls.guest import fetch
-from ring3.calls.place import lookup, opened
+from ring3.calls.place import opened
 from ring3.calls.sockaddr import MsgFlag
 from ring3.calls.sysarg import (
     Addr,
@@ -62,43 +62,37 @@ TimerOut64 = Annotated[Out, OutTimerSpec(TimerSpec64)]
 @syscall(pledge="rpath")
 def sys_stat(t: Thread, path: Path, out: OldStatOut) -> int:
     """stat with 32-bit members.  EOVERFLOW."""
-    out.put(lookup(t, AT_FDCWD, path).vnode.getattr())
-    return 0
+    return int(stat.sys_stat.run(t, path, out))
 
 
 @syscall(pledge="rpath")
 def sys_lstat(t: Thread, path: Path, out: OldStatOut) -> int:
     """lstat with 32-bit members.  EOVERFLOW."""
-    out.put(lookup(t, AT_FDCWD, path, follow=False).vnode.getattr())
-    return 0
+    return int(stat.sys_lstat.run(t, path, out))
 
 
 @syscall(pledge="stdio")
 def sys_fstat(t: Thread, fd: Fd, out: OldStatOut) -> int:
     """fstat with 32-bit members.  EOVERFLOW."""
-    out.put(t.proc.fds.get(fd).getattr())
-    return 0
+    return int(stat.sys_fstat.run(t, fd, out))
 
 
 @syscall(pledge="rpath")
 def sys_oldstat(t: Thread, path: Path, out: AncientStatOut) -> int:
     """stat with 16-bit members.  EOVERFLOW."""
-    out.put(lookup(t, AT_FDCWD, path).vnode.getattr())
-    return 0
+    return int(stat.sys_stat.run(t, path, out))
 
 
 @syscall(pledge="rpath")
 def sys_oldlstat(t: Thread, path: Path, out: AncientStatOut) -> int:
     """lstat with 16-bit members.  EOVERFLOW."""
-    out.put(lookup(t, AT_FDCWD, path, follow=False).vnode.getattr())
-    return 0
+    return int(stat.sys_lstat.run(t, path, out))
 
 
 @syscall(pledge="stdio")
 def sys_oldfstat(t: Thread, fd: Fd, out: AncientStatOut) -> int:
     """fstat with 16-bit members.  EOVERFLOW."""
-    out.put(t.proc.fds.get(fd).getattr())
-    return 0
+    return int(stat.sys_fstat.run(t, fd, out))
 
 
 # --- 16-bit owners

@@ -11,7 +11,7 @@ from ring3.abi.flags import FileType, OpenFlags, Whence
 from ring3.errors import EINVAL, EIO, ESRCH
 from ring3.proc.procfs.maps import space_of
 from ring3.proc.procfs.node import Node
-from ring3.vfs.file import MAX_OFFSET, RegularFile
+from ring3.vfs.file import RegularFile
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Proc
@@ -146,10 +146,4 @@ class MemoryFile(RegularFile):
 
     def seek(self, offset: int, whence: Whence) -> int:
         """Raises EINVAL for SEEK_END."""
-        if whence not in (Whence.SET, Whence.CUR):
-            raise EINVAL
-        new = offset if whence == Whence.SET else self.offset + offset
-        if not 0 <= new <= MAX_OFFSET:
-            raise EINVAL
-        self.offset = new
-        return new
+        return self.move(offset, whence)

@@ -78,6 +78,7 @@ class ProcDir(Node):
     """A directory: names can neither be made nor taken away."""
 
     __slots__ = ()
+    takes_names = False
 
     def lookup(self, name: bytes) -> Vnode:
         raise ENOENT

@@ -41,7 +41,7 @@ def _thread_self(fs: ProcFS) -> bytes:
 
 
 def _settings(fs: ProcFS, key: bytes) -> Node:
-    from ring3.proc.procfs.sysctl import SysctlDir     # late, as ProcessDir below: few programs look into /proc
+    from ring3.proc.procfs.sysctl import SysctlDir  # late, as ProcessDir below: few programs look into /proc
 
     return SysctlDir(fs, key, b"")
 
