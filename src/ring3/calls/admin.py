@@ -3,7 +3,8 @@
 Each answers what Linux answers somebody without the privilege, arguments looked at where that changes the answer.
 """
 
-# ruff: noqa: ARG001 - a call has its arguments although it refuses
+# A call has its arguments although it refuses.
+# ruff: noqa: ARG001
 
 from __future__ import annotations
 

@@ -125,6 +125,8 @@ class Descriptor(Signed32):
 
 
 class SignalNumber(Signed32):
+    """A signal; by its name where it has one."""
+
     def show(self, t: Thread, value: Any) -> str:
         return signal_name(value) if 0 < value <= 64 else str(value)
 
@@ -339,10 +341,10 @@ def read_vector(t: Thread, addr: int, word_size: int, *, limit: int) -> list[byt
 
 
 def quote(data: bytes, whole: int | None) -> str:
-    """C string as strace prints it; `...` behind it when only part of `whole` bytes is shown.
+    r"""C string as strace prints it; `...` behind it when only part of `whole` bytes is shown.
 
-    >>> quote(b'a"\\n', None)
-    '"a\\\\"\\\\n"'
+    >>> quote(b'a"\n', None)
+    '"a\\"\\n"'
     """
     out = []
     named = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}

@@ -11,6 +11,7 @@ are looked at when a call is first made, not at import: a table of 300 rows cost
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final, get_type_hints
 
 from ring3.calls.sysarg import Decoder, Kind
@@ -135,9 +136,30 @@ class Bound:
         return f"<Bound {self.name}>"
 
 
-def bind_table(numbers: Mapping[int, str], calls: Mapping[str, Syscall], abi: Abi) -> dict[int, Bound]:
-    """The table of one instruction set: every number whose name has a call."""
-    return {number: calls[name].bind(abi, name) for number, name in numbers.items() if name in calls}
+class Sysent(dict[int, Bound]):
+    """The table of one instruction set: a row is bound, and its module imported, when the call is first made.
+
+    `names` are the numbers of the system; `homes` says which module declares the call of a name.  A number that is no call, or one
+    nobody wrote, is a KeyError.
+    """
+
+    def __init__(self, names: Mapping[int, str], homes: Mapping[str, str], abi: Abi) -> None:
+        super().__init__()
+        self._names = names
+        self._homes = homes
+        self._abi = abi
+
+    def __missing__(self, number: int) -> Bound:
+        name = self._names[number]
+        call = collect(import_module(self._homes[name]))[name]
+        bound = self[number] = call.bind(self._abi, name)
+        return bound
+
+    def bind_all(self) -> None:
+        """Every row there is, for tables and tests."""
+        for number, name in self._names.items():
+            if name in self._homes:
+                self[number]
 
 
 def collect(*modules: object) -> dict[str, Syscall]:
@@ -148,9 +170,8 @@ def collect(*modules: object) -> dict[str, Syscall]:
     calls: dict[str, Syscall] = {}
     for module in modules:
         for value in vars(module).values():
-            if isinstance(value, Syscall):
-                if calls.setdefault(value.name, value) is not value:
-                    raise TypeError(f"{value.name} is declared twice")
+            if isinstance(value, Syscall) and calls.setdefault(value.name, value) is not value:
+                raise TypeError(f"{value.name} is declared twice")
     for module in modules:
         calls.update(getattr(module, "ALIASES", {}))
     return calls

@@ -42,7 +42,10 @@ def trap(t: Thread) -> None:
     regs = cpu.regs
     abi = t.proc.personality.abis[cpu.arch]
     t.call_number = number = regs[ORIG_RAX] & 0xFFFFFFFF
-    call = abi.sysent.get(number)
+    try:
+        call = abi.sysent[number]
+    except KeyError:
+        call = None
     system.served_calls += 1
     result: Any
     try:

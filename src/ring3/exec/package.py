@@ -58,9 +58,9 @@ class Image:
     """
 
     __slots__ = (
-        "arch", "brk_end", "commands", "data_bytes", "entry", "exec_stack", "frame", "has_interpreter", "interp_base", "interpreter",
-        "is_dynamic", "load_bias", "model", "personality", "phdr_addr", "phdr_size", "phnum", "stack_limit", "stack_start",
-        "stack_top", "start", "vdso_base", "word_size",
+        "arch", "brk_end", "commands", "data_bytes", "entry", "exec_stack", "frame", "has_interpreter", "interp_base",
+        "interpreter", "is_dynamic", "load_bias", "model", "personality", "phdr_addr", "phdr_size", "phnum",
+        "stack_limit", "stack_start", "stack_top", "start", "vdso_base", "word_size",
     )
 
     def __init__(

@@ -50,7 +50,9 @@ def fork_process(t: Thread, flags: CloneFlags, exit_signal: int) -> Thread:
         child.fs = p.fs.fork()
     child.actions = p.actions if flags & CloneFlags.SIGHAND else p.actions.fork()
     child.exit_signal = p.exit_signal if flags & CloneFlags.PARENT else exit_signal
-    for name in ("cred", "pgrp", "session", "exe", "no_new_privs", "keep_caps", "dumpable", "personality_flags", "nice", "oom_score_adj"):
+    for name in (
+        "cred", "pgrp", "session", "exe", "no_new_privs", "keep_caps", "dumpable", "personality_flags", "nice", "oom_score_adj",
+    ):
         setattr(child, name, getattr(p, name))
     child.rlimits = list(p.rlimits)
     child.start_ns = system.now_ns()
@@ -81,6 +83,7 @@ def add_thread(p: Proc, tid: int, like: Thread, cpu: object) -> Thread:
     thread.comm = like.comm
     thread.sigmask = like.sigmask
     thread.timer_slack_ns = like.timer_slack_ns
+    thread.sched = like.sched
     thread.tls_slots = dict(like.tls_slots)
     p.threads[tid] = thread
     p.system.threads[tid] = thread

@@ -1,7 +1,7 @@
 """A process and its threads: state, and nothing but state and the small verbs that keep it consistent.
 
-System calls are functions in `calls/` that take a `Thread`; what they share about life and death is in `lifecycle.py`, about signals
-in `signals.py`.  Invariant: a process has at least one thread until it is a zombie; its leader's tid is its pid.
+System calls are functions in `calls/` that take a `Thread`; what they share about life and death is in `lifecycle.py`, about
+signals in `signals.py`.  Invariant: a process has at least one thread until it is a zombie; its leader's tid is its pid.
 Names follow style.md: `p` is a Proc, `t` a Thread.
 """
 
@@ -122,11 +122,51 @@ class Proc:
     """One process."""
 
     __slots__ = (
-        "actions", "child_queue", "child_reaper", "child_usage", "children", "comm_parent", "cred", "dead_signal", "did_exec",
-        "dumpable", "exe", "exec_id", "exit_signal", "exit_status", "exiting", "fds", "fs", "itimers", "keep_caps", "nice",
-        "no_new_privs", "oom_score_adj", "parent", "parent_death_signal", "pending", "personality", "personality_flags", "pgrp", "pid",
-        "pidfd_queue", "posix_timers", "rlimits", "session", "start_ns", "stop_reported", "stopped_by", "continued", "sysv", "system",
-        "threads", "usage", "vfork_done", "vfork_queue", "vm", "zombie",
+        "actions",
+        "child_queue",
+        "child_reaper",
+        "child_usage",
+        "children",
+        "comm_parent",
+        "continued",
+        "cred",
+        "dead_signal",
+        "did_exec",
+        "dumpable",
+        "exe",
+        "exec_id",
+        "exit_signal",
+        "exit_status",
+        "exiting",
+        "fds",
+        "fs",
+        "itimers",
+        "keep_caps",
+        "nice",
+        "no_new_privs",
+        "oom_score_adj",
+        "parent",
+        "parent_death_signal",
+        "pending",
+        "personality",
+        "personality_flags",
+        "pgrp",
+        "pid",
+        "pidfd_queue",
+        "posix_timers",
+        "rlimits",
+        "session",
+        "start_ns",
+        "stop_reported",
+        "stopped_by",
+        "system",
+        "sysv",
+        "threads",
+        "usage",
+        "vfork_done",
+        "vfork_queue",
+        "vm",
+        "zombie",
     )
 
     def __init__(self, system: System, pid: int, parent: Proc | None) -> None:
@@ -204,9 +244,36 @@ class Thread:
     """
 
     __slots__ = (
-        "abi", "altstack", "clear_child_tid", "comm", "coroutine", "cpu", "exec_start_ns", "proc", "resume_value", "restart",
-        "robust_list", "robust_list32", "saved_sigmask", "sigmask", "sleep", "sleep_timer", "state", "pending", "system", "tid", "timer_slack_ns", "trace",
-        "watched", "work", "tls_slots", "call_number", "finish", "past_cpu_ns", "sched", "stale_objects",
+        "abi",
+        "altstack",
+        "call_number",
+        "clear_child_tid",
+        "comm",
+        "coroutine",
+        "cpu",
+        "exec_start_ns",
+        "finish",
+        "past_cpu_ns",
+        "pending",
+        "proc",
+        "restart",
+        "resume_value",
+        "robust_list",
+        "robust_list32",
+        "saved_sigmask",
+        "sched",
+        "sigmask",
+        "sleep",
+        "sleep_timer",
+        "stale_objects",
+        "state",
+        "system",
+        "tid",
+        "timer_slack_ns",
+        "tls_slots",
+        "trace",
+        "watched",
+        "work",
     )
 
     def __init__(self, proc: Proc, tid: int) -> None:
@@ -257,7 +324,7 @@ class Thread:
         return f"<Thread {self.tid} of {self.proc!r} {self.state.value}>"
 
 
-class Restart(Exception):  # noqa: N818 - not an error
+class Restart(Exception):
     """A call was interrupted by a signal and says what should become of it (signal(7) "Interruption of system calls").
 
     `always`: made again even when a handler ran (ERESTARTNOINTR); `no_handler_only`: EINTR when a handler ran, whatever SA_RESTART

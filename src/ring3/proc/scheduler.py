@@ -162,10 +162,7 @@ class Scheduler:
         assert coroutine is not None
         assert finish is not None
         try:
-            if isinstance(value, BaseException):
-                sleep = coroutine.throw(value)
-            else:
-                sleep = coroutine.send(value)
+            sleep = coroutine.throw(value) if isinstance(value, BaseException) else coroutine.send(value)
         except StopIteration as end:
             t.coroutine = t.finish = None
             finish(t, end.value)

@@ -51,7 +51,7 @@ def _prepare(p: Proc, signo: int) -> None:
         p.pending.flush(_CONT)
         for t in p.threads.values():
             t.pending.flush(_CONT)
-    elif signo == Signal.SIGCONT or signo == Signal.SIGKILL:
+    elif signo in (Signal.SIGCONT, Signal.SIGKILL):
         p.pending.flush(STOPS)
         for t in p.threads.values():
             t.pending.flush(STOPS)
@@ -110,8 +110,9 @@ def send_to_thread(t: Thread, info: SigInfo) -> bool:
 
 def _tell_dropped(t: Thread, info: SigInfo) -> None:
     """Tell who watches of a signal that no thread will take: ignored, or the end at once.  SIGKILL is seen by its end alone."""
+    handled = False
     if t.system.instruments and info.signo != Signal.SIGKILL:
-        t.system.tell("signal", t, info, False)
+        t.system.tell("signal", t, info, handled)
 
 
 def waits_for(t: Thread) -> int:

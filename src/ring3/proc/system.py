@@ -98,7 +98,7 @@ class System:
                 return pid
 
     def _in_use(self, pid: int) -> bool:
-        return self._last_pid > PID_MAX // 2 and any(p.pgrp == pid or p.session.sid == pid for p in self.procs.values())
+        return self._last_pid > PID_MAX // 2 and any(pid in (p.pgrp, p.session.sid) for p in self.procs.values())
 
     # --- what lower parts ask for
     def send_to_process(self, p: Proc, info: SigInfo) -> bool:

@@ -47,16 +47,16 @@ class NullFile(File):
         self.check_writable()
         return self.swallow(data)
 
-    def pread(self, offset: int, nbytes: int) -> bytes:  # noqa: ARG002 - the same everywhere
+    def pread(self, offset: int, nbytes: int) -> bytes:
         return self.read(nbytes)
 
-    def pwrite(self, offset: int, data: bytes) -> int:  # noqa: ARG002 - the same everywhere
+    def pwrite(self, offset: int, data: bytes) -> int:
         return self.write(data)
 
-    def seek(self, offset: int, whence: Whence) -> int:  # noqa: ARG002 - null_lseek
+    def seek(self, offset: int, whence: Whence) -> int:
         return 0
 
-    def contents(self, nbytes: int) -> bytes:  # noqa: ARG002 - nothing there
+    def contents(self, nbytes: int) -> bytes:
         """What a read gives."""
         return b""
 

@@ -37,7 +37,7 @@ class AnonFile(File):
         """The mode has no type, as on Linux."""
         return self.attr
 
-    def seek(self, offset: int, whence: Whence) -> int:  # noqa: ARG002 - noop_llseek
+    def seek(self, offset: int, whence: Whence) -> int:
         """Nothing moves, and nothing is refused."""
         return 0
 

@@ -361,7 +361,7 @@ def _present(fd: int, name: bytes) -> bool:
 
 def _exchange(fd: int, name: bytes, target_fd: int, target_name: bytes) -> None:
     """renameat2(2) with RENAME_EXCHANGE, which os lacks."""
-    import ctypes  # noqa: PLC0415 - rare, and slow to import
+    import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(fd, name, target_fd, target_name, int(RenameFlags.EXCHANGE)) != 0:

@@ -205,7 +205,7 @@ class MemRegular(MemVnode):
         except OSError as error:
             raise from_oserror(error) from None
 
-    def host_fd(self, *, write: bool = False) -> int:  # noqa: ARG002 - the same pages either way
+    def host_fd(self, *, write: bool = False) -> int:
         if self._fd < 0:
             self._promote()
         return self._fd

@@ -61,7 +61,7 @@ class MemVnode(Vnode):
         """(size, blocks of 512 bytes) as stat tells them."""
         return self.size, 0
 
-    def resize(self, size: int) -> None:  # noqa: ARG002 - only files with contents have use for it
+    def resize(self, size: int) -> None:
         """Set the size.  Raises EISDIR, EINVAL for what has none; EFBIG, ENOSPC."""
         raise EISDIR if self.type == FileType.DIR else EINVAL
 

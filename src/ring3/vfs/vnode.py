@@ -24,6 +24,7 @@ class Vnode:
     """One file.  `fs` is the file system it belongs to; `type` never changes."""
 
     __slots__ = ("__weakref__", "denied_writers", "fs", "type", "writers")
+    takes_names = True              # a directory of False answers a new name with ENOENT whoever asks, as those of /proc do
 
     def __init__(self, fs: FileSystem, type: FileType) -> None:  # noqa: A002 - as st_mode's S_IFMT is called
         self.fs = fs
@@ -54,8 +55,6 @@ class Vnode:
         raise EOPNOTSUPP
 
     # --- directories
-    takes_names = True          # False: a new name is ENOENT whoever asks, as in /proc
-
     def lookup(self, name: bytes) -> Vnode:
         """The file called `name` (never "." or "..").  Raises ENOENT, ENOTDIR."""
         raise ENOTDIR
@@ -151,7 +150,7 @@ class Vnode:
         if self.type == FileType.DIR:
             return DirFile(self, flags)
         if self.type == FileType.FIFO:
-            from ring3.vfs.pipe import open_fifo  # noqa: PLC0415 - pipe imports vnode
+            from ring3.vfs.pipe import open_fifo
 
             return open_fifo(self, flags)
         if self.type == FileType.CHR:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ring3.proc.cred import Cred
+
 PTRACE_TRACEME, PTRACE_GETREGS = 0, 12
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
@@ -23,6 +25,11 @@ libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_
 def strings(items: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
     """A vector as execve wants it."""
     return (ctypes.c_char_p * (len(items) + 1))(*items, None)
+
+
+def credentials() -> Cred:
+    """Those of this process, whose children are what we compare with."""
+    return Cred(*os.getresuid(), os.geteuid(), *os.getresgid(), os.getegid(), tuple(sorted(os.getgroups())))
 
 
 class Snapshot(NamedTuple):

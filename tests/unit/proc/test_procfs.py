@@ -25,8 +25,8 @@ from ring3.vfs.file import File
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
 from ring3.vfs.namei import namei
-from ring3.vfs.opening import open_file
 from ring3.vfs.names import mkdir, rename, rmdir, unlink
+from ring3.vfs.opening import open_file
 from ring3.vfs.pipe import AnonymousInodes, make_pipe
 from ring3.vm.region import Region, VMObject
 from ring3.vm.vmspace import VMSpace

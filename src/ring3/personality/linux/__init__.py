@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from ring3 import errors
 from ring3.abi import x86
 from ring3.abi.table import read_table
 from ring3.abi.x86 import Arch
-from ring3.calls.syscall import bind_table, collect
+from ring3.calls.syscall import Sysent
 from ring3.errors import Errno
+from ring3.personality.linux.tables import homes
 from ring3.protocols import Abi, Personality
 
+RESTART_SYSCALL: Final = {Arch.X86_64: 219, Arch.I386: 0}
 RELEASE = "6.1.0-ring3"
 VERSION = "#1 SMP PREEMPT_DYNAMIC ring3"
 
@@ -60,21 +64,15 @@ def _rewind(regs: memoryview, number: int | None) -> None:
 
 
 def _build(arch: Arch) -> Abi:
-    from ring3.personality.linux import layouts_files, layouts_process, sigframe32, sigframe64
-    from ring3.personality.linux.tables import CALLS32, CALLS64
-
-    calls = collect(*CALLS64)
     if arch is Arch.X86_64:
-        names = read_table("linux/amd64")
-        registers = (x86.RDI, x86.RSI, x86.RDX, x86.R10, x86.R8, x86.R9)
-        layouts = {**layouts_files.LAYOUTS64, **layouts_process.LAYOUTS64}
-        restart_number, send_signal = 219, sigframe64.send_signal
+        from ring3.personality.linux import sigframe64 as sigframe
+
+        table, registers = "linux/amd64", (x86.RDI, x86.RSI, x86.RDX, x86.R10, x86.R8, x86.R9)
     else:
-        calls |= collect(*CALLS32)
-        names = read_table("linux/i386")
-        registers = (x86.RBX, x86.RCX, x86.RDX, x86.RSI, x86.RDI, x86.RBP)
-        layouts = {**layouts_files.LAYOUTS32, **layouts_process.LAYOUTS32}
-        restart_number, send_signal = 0, sigframe32.send_signal
+        from ring3.personality.linux import sigframe32 as sigframe  # type: ignore[no-redef]
+
+        table, registers = "linux/i386", (x86.RBX, x86.RCX, x86.RDX, x86.RSI, x86.RDI, x86.RBP)
+    names = read_table(table)
     abi = Abi(
         arch=arch,
         native=arch is Arch.X86_64,
@@ -84,12 +82,21 @@ def _build(arch: Arch) -> Abi:
         succeed=_succeed,
         fail=_fail,
         rewind=_rewind,
-        restart_number=restart_number,
+        restart_number=RESTART_SYSCALL[arch],
         sysent={},
         names=names,
-        layouts=layouts,
+        layouts=layouts(arch),
         flags={},
-        send_signal=send_signal,
+        send_signal=sigframe.send_signal,
     )
-    abi.sysent = bind_table(names, calls, abi)
+    abi.sysent = Sysent(names, homes(arch), abi)
     return abi
+
+
+def layouts(arch: Arch) -> dict[type, Any]:
+    """Neutral record to the bytes of one instruction set."""
+    from ring3.personality.linux import layouts_files, layouts_process
+
+    if arch is Arch.X86_64:
+        return {**layouts_files.LAYOUTS64, **layouts_process.LAYOUTS64}
+    return {**layouts_files.LAYOUTS32, **layouts_process.LAYOUTS32}
