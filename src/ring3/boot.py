@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno as host_errno
 import os
+import resource
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ring3.vfs.namei import NameiContext
     from ring3.vfs.vnode import FileSystem, Opener
 
+FEW_DESCRIPTORS: Final = 1024
 MODES: Final = ("ro", "rw", "cow")
 
 
@@ -61,7 +63,7 @@ def boot(options: BootOptions) -> System:
     from ring3.calls.trap import serve
     from ring3.exec.switch import new_switch
     from ring3.machine.native import NativeMachine
-    from ring3.personality.linux import linux_personality
+    from ring3.personality.linux import import_all_calls, linux_personality
     from ring3.proc.futex import Futexes
     from ring3.proc.system import System
     from ring3.vfs.pipe import AnonymousInodes
@@ -73,6 +75,8 @@ def boot(options: BootOptions) -> System:
         system.anonymous = AnonymousInodes()
         system.futexes = Futexes(system)
         system.personalities["linux"] = linux_personality()
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < FEW_DESCRIPTORS:
+            import_all_calls()
         system.execsw = new_switch(system)
         mount_all(system, options)
     except BaseException:

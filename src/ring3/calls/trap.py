@@ -6,6 +6,7 @@ thread take its signals; a killed host task is a guest process that died by that
 
 from __future__ import annotations
 
+import errno as host_errno
 from types import CoroutineType
 from typing import Any
 
@@ -13,7 +14,7 @@ from ring3.abi.signals import SEGV_MAPERR, SigInfo, Signal
 from ring3.abi.stop import StopKind
 from ring3.abi.x86 import ORIG_RAX
 from ring3.calls.syscall import JUST_RETURN, NOSYS, Bound
-from ring3.errors import ENOSYS, Errno
+from ring3.errors import ENFILE, ENOSYS, Errno
 from ring3.proc import signals
 from ring3.proc.lifecycle import exit_process
 from ring3.proc.proc import Restart, Thread, ThreadState
@@ -42,13 +43,14 @@ def trap(t: Thread) -> None:
     regs = cpu.regs
     abi = t.proc.personality.abis[cpu.arch]
     t.call_number = number = regs[ORIG_RAX] & 0xFFFFFFFF
-    try:
-        call = abi.sysent[number]
-    except KeyError:
-        call = None
     system.served_calls += 1
+    call: Bound | None = None
     result: Any
     try:
+        try:  # noqa: SIM105 - the hot path of the kernel: a context manager costs more than the call
+            call = abi.sysent[number]
+        except KeyError:
+            pass
         if call is None:
             result = _missing(t, abi, number)
         elif system.instruments:
@@ -59,6 +61,9 @@ def trap(t: Thread) -> None:
         finish(t, refusal)
         return
     except Exception as error:
+        if _lacks_descriptors(error):
+            finish(t, ENFILE())
+            return
         raise KernelFault(f"pid {t.proc.pid} ({t.proc.comm.decode(errors='replace')}): {_describe(t, call, number)}") from error
     if result.__class__ is CoroutineType:
         t.coroutine = result
@@ -87,11 +92,19 @@ def finish(t: Thread, result: Any) -> None:
         t.work |= signals.SIGNAL_WORK
     elif isinstance(result, int):
         t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, int(result))
+    elif isinstance(result, BaseException) and _lacks_descriptors(result):
+        finish(t, ENFILE())
+        return
     else:
         call = t.proc.personality.abis[t.cpu.arch].sysent.get(t.call_number)
         cause = result if isinstance(result, BaseException) else TypeError(f"result {result!r}")
         raise KernelFault(f"pid {t.proc.pid}: {_describe(t, call, t.call_number)}") from cause
     t.system.leave(t)
+
+
+def _lacks_descriptors(error: BaseException) -> bool:
+    """Whether the host process has no descriptor left, even for a module that is imported when first needed: no bug, but ENFILE."""
+    return isinstance(error, OSError) and error.errno in (host_errno.EMFILE, host_errno.ENFILE)
 
 
 def _missing(t: Thread, abi: Abi, number: int) -> int:

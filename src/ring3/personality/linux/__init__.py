@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Final
 
 from ring3 import errors
@@ -13,7 +14,7 @@ from ring3.abi.table import read_table
 from ring3.abi.x86 import Arch
 from ring3.calls.syscall import Sysent
 from ring3.errors import Errno
-from ring3.personality.linux.tables import homes
+from ring3.personality.linux.tables import MODULES, homes
 from ring3.protocols import Abi, Personality
 
 RESTART_SYSCALL: Final = {Arch.X86_64: 219, Arch.I386: 0}
@@ -34,6 +35,13 @@ def linux_personality() -> Personality:
         version=VERSION,
         machine_name="x86_64",
     )
+
+
+def import_all_calls() -> None:
+    """Import now what would be imported when first called: for a process that will have no descriptor left then."""
+    for arch in Arch:
+        for module in MODULES[arch]:
+            import_module(module)
 
 
 class _Abis(dict[Arch, Abi]):
