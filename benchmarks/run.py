@@ -39,14 +39,29 @@ def under_all(everyone: list[Peer], measure: Callable[[list[str]], float], comma
     return {peer.name: partial(measure, peer.wrap(command)) if peer.wrap else "absent" for peer in everyone}
 
 
+def by_wall(peer: Peer, program: str, rounds_run: int, unit_ms: float) -> Callable[[], float] | str:
+    """For a peer whose guests have no true clock: what `rounds_run` rounds more take from outside, for each, in `unit_ms`."""
+    wrap = peer.wrap
+    if wrap is None:
+        return "absent"
+
+    def measure() -> float:
+        less, more = (wall_ms(wrap([program, str(n)])) for n in (rounds_run, 2 * rounds_run))
+        return (more - less) / rounds_run / unit_ms
+
+    return measure
+
+
+def named(everyone: list[Peer], name: str) -> Peer:
+    """The peer of that name."""
+    return next(peer for peer in everyone if peer.name == name)
+
+
 def cpu_loop(everyone: list[Peer], repeats: int, cpu: int) -> Table:
     """Does the guest run at the speed of the CPU?"""
     table = Table("a loop that computes", "ns a round", f"pinned to CPU {cpu}", "ring3 within 2 % of native")
     measures = under_all(everyone, output_of, [guest("loop"), "100000000"])
-    for slow in ("qemu", "qiling"):
-        peer = next(peer for peer in everyone if peer.name == slow)
-        if peer.wrap:
-            measures[slow] = partial(output_of, peer.wrap([guest("loop"), "3000000"]))
+    measures["qiling"] = by_wall(named(everyone, "qiling"), guest("loop"), 40_000_000, 1e-6)
     return rounds(table, measures, repeats, {cpu})
 
 
@@ -56,6 +71,7 @@ def system_call(everyone: list[Peer], repeats: int, cpu: int) -> Table:
     bare = str(build(HERE / "bare_stop.c", "x64"))
     measures = under_all(everyone, output_of, [guest("getppid"), "20000"])
     measures = {"native": measures.pop("native"), "bare stop (C, no Python)": partial(output_of, [bare, "20000"]), **measures}
+    measures["qiling"] = by_wall(named(everyone, "qiling"), guest("getppid"), 5000, 1e-3)
     rounds(table, measures, repeats, {cpu})
     ours, floor = table.median("ring3"), table.median("bare stop (C, no Python)")
     if ours is not None and floor is not None:
@@ -67,7 +83,9 @@ def forks(everyone: list[Peer], repeats: int, cpu: int) -> Iterator[Table]:
     """A process made, ended and waited for."""
     for affinity, cpus in ((f"pinned to CPU {cpu}", {cpu}), ("free", None)):
         table = Table("fork, exit, wait inside a guest", "ms", affinity, "ring3 at most 0.6 ms")
-        yield rounds(table, under_all(everyone, output_of, [guest("forks"), "200"]), repeats, cpus)
+        measures = under_all(everyone, output_of, [guest("forks"), "200"])
+        measures["qiling"] = by_wall(named(everyone, "qiling"), guest("forks"), 20, 1.0)
+        yield rounds(table, measures, repeats, cpus)
 
 
 def warm_runs(repeats: int, cpu: int) -> Iterator[Table]:

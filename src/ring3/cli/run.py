@@ -134,6 +134,7 @@ def _with_kernel(values: dict[str, Any], program: list[str], instruments: list[I
             process = _start(kernel, values, program)
             if isinstance(process, int):
                 return process
+            gc.freeze()         # what was built stays: the first collection need not walk all of it
             gc.enable()
             status = _wait(process, signals, values.get("--timeout"))
             if "--stats" in values:

@@ -449,6 +449,8 @@ def directory_for_all(tmp_path: Path) -> Path:
 def test_as_the_host_does(bench: Bench, directory_for_all: Path, asked: Row) -> None:
     if asked.uid and os.getuid():
         pytest.skip("changing the user needs root")
+    if asked.name == "pie align 2^63" and os.getuid():
+        pytest.skip("the host puts it at page 0, which needs root")
     theirs, ours = both(bench, directory_for_all, asked)
     assert ours == theirs
 

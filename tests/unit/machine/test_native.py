@@ -277,11 +277,13 @@ def test_cpu_time_is_the_threads_own(machine: NativeMachine) -> None:
     cpu = load(machine, SPIN)
     idle = load(machine, SPIN)
     before = cpu.cpu_time_ns()
-    cpu.resume()
-    machine.set_alarm(time.monotonic_ns() + 30_000_000)
-    assert machine.wait() is None
-    cpu.interrupt()
-    assert machine.wait() is cpu
+    give_up_ns = time.monotonic_ns() + 20_000_000_000
+    while cpu.cpu_time_ns() - before <= 5_000_000 and time.monotonic_ns() < give_up_ns:     # a busy host gives it little
+        cpu.resume()
+        machine.set_alarm(time.monotonic_ns() + 30_000_000)
+        assert machine.wait() is None
+        cpu.interrupt()
+        assert machine.wait() is cpu
     assert cpu.cpu_time_ns() - before > 5_000_000
     assert idle.cpu_time_ns() < 5_000_000
     cpu.kill()
