@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import Signal
@@ -25,9 +25,11 @@ from ring3.proc.proc import RLIM_INFINITY, Rlimit, Thread
 from ring3.vfs.eventfd import AnonFile
 from ring3.vfs.file import File, RegularFile
 from ring3.vfs.pty import PtySlave
-from ring3.vfs.socket import UnixSocket
-from ring3.vfs.socketrecords import Ucred
 from ring3.waiting import Interrupted, let_others_run, sleep_on
+
+if TYPE_CHECKING:
+    from ring3.vfs.socket import UnixSocket
+    from ring3.vfs.socketrecords import Ucred
 
 Answer = int | Coroutine[Any, Any, int]
 R = TypeVar("R")
@@ -112,11 +114,17 @@ async def _receive_typed(t: Thread, file: PtySlave, nbytes: int) -> bytes:
         file.release()
 
 
+def socket_of(file: File) -> UnixSocket | None:
+    """The file as the socket it is, or None; most programs never load what sockets are made of."""
+    return cast("UnixSocket", file) if file.is_socket else None
+
+
 def socket_deadline(t: Thread, file: File, option: int) -> int | None:
     """When a socket call gives up waiting; None for never."""
-    if not isinstance(file, UnixSocket):
+    socket = socket_of(file)
+    if socket is None:
         return None
-    timeout_ns = file.options.get(option, 0)
+    timeout_ns = socket.options.get(option, 0)
     return t.system.now_ns() + timeout_ns if timeout_ns else None
 
 
@@ -272,21 +280,25 @@ async def _send_later(
 
 def writer(t: Thread, file: File) -> Callable[[int, bytes], int]:
     """What `send` puts bytes into `file` with.  A socket wants to know who sends."""
-    if isinstance(file, UnixSocket):
+    socket = socket_of(file)
+    if socket is not None:
         cred = sender(t)
-        return lambda _done, data: file.send(data, cred=cred)
+        return lambda _done, data: socket.send(data, cred=cred)
     return lambda _done, data: file.write(data)
 
 
 def sender(t: Thread) -> Ucred:
     """Who `t` is to whom it sends (SCM_CREDENTIALS): the real ids."""
+    from ring3.vfs.socketrecords import Ucred
+
     cred = t.proc.cred
     return Ucred(t.proc.pid, cred.ruid, cred.rgid)
 
 
 def break_pipe(t: Thread, file: File, done: int) -> None:
     """Nobody will read what `t` writes, after `done` bytes went: SIGPIPE, but not for packets or the rest of a stream."""
-    if isinstance(file, UnixSocket) and (done or file.is_packets):
+    socket = socket_of(file)
+    if socket is not None and (done or socket.is_packets):
         return
     signals.send_to_thread(t, signals.user_signal(t, Signal.SIGPIPE))
 

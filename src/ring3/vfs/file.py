@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ring3.abi.flags import ACCMODE, FileType, OpenFlags, Poll, Whence
 from ring3.abi.records import Attr, AttrChange, DirEntry
@@ -32,6 +32,8 @@ class File:
     `dentry` is where it was opened, for /proc and the *at calls; anonymous ones (pipes, sockets, eventfds) have none
     and name themselves in `label` ("pipe:[12]").
     """
+
+    is_socket: ClassVar[bool] = False       # whether it is a `socket.UnixSocket`, asked where sockets need not be known
 
     __slots__ = (
         "can_read", "can_write", "dentry", "flags", "offset", "owner", "owner_signal", "refs", "vnode", "watchers",

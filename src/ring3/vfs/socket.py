@@ -71,6 +71,8 @@ _WRITABLE: Final = Poll.OUT | Poll.WRNORM | Poll.WRBAND
 class UnixSocket(SocketQueue):
     """One socket.  `peer` is whom it is tied to; `pending` are connections to it that nobody has accepted."""
 
+    is_socket = True
+
     __slots__ = (
         "attr", "backlog", "bound_file", "closed", "listening", "options", "owner_cred", "peer", "peer_cred", "pending", "rcvbuf",
         "sndbuf",
