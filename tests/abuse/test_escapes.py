@@ -132,6 +132,7 @@ for mount in ("/m/ro", "/m/rw", "/m/cow"):
         attempt("root", lambda: read("/proc/1/root/../.." + way))
         for resolve in (0, 1, 2, 4, 8, 16, 24, 0x14, 0x1f):
             attempt("openat2", lambda: openat2(fd, way, resolve))
+    sys.stdout.flush()
     if os.fork() == 0:                       # out of a chroot, as root can; what lies beyond is the guest's own root
         top = os.open("/", os.O_RDONLY)
         os.makedirs("/tmp/jail", exist_ok=True)
@@ -142,6 +143,7 @@ for mount in ("/m/ro", "/m/rw", "/m/cow"):
         attempt("after chroot", lambda: "m" in os.listdir("/"))
         attempt("after chroot", lambda: read(outside + "/secret"))
         attempt("after chroot", lambda: read("/../outside/secret"))
+        sys.stdout.flush()
         os._exit(0)
     os.wait()
 print("done")

@@ -304,7 +304,7 @@ TOOLS = (
         file                | file words.txt data.json tree /bin/sh | sed 's/,.*//'
     """),
     *rows(("ps",), """
-        ps                  | sh -c 'ps -o comm= -p $$'; ps -e -o comm= | grep -c '^ps$'; sleep 3 & ps -o stat= -p $! | cut -c1; kill $!
+        ps                  | sh -c 'ps -o comm= -p $$'; ps -e -o comm= | grep -c '^ps$'; sleep 30 & until ps -o stat= -p $! | grep -o S; do :; done; kill $!
     """),
     *rows(("strace",), """
         nested-refusal      | /usr/bin/strace -V | head -1 | cut -d' ' -f1

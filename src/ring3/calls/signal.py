@@ -180,7 +180,7 @@ async def wait_for_signal(t: Thread, these: int, uinfo: int, timeout_ns: int | N
     """sigtimedwait with its arguments read.  Raises EAGAIN when time is up, EINTR for a signal not of the set."""
     these &= ~UNBLOCKABLE
     deadline = None if timeout_ns is None else t.system.now_ns() + timeout_ns
-    info = _take(t, these)
+    info = signals.take(t, these)
     if info is None and timeout_ns != 0:
         t.system.sigwaiters[t] = these
         try:
@@ -189,7 +189,7 @@ async def wait_for_signal(t: Thread, these: int, uinfo: int, timeout_ns: int | N
             woken = True
         finally:
             t.system.sigwaiters.pop(t, None)
-        info = _take(t, these)
+        info = signals.take(t, these)
         if info is None and woken:
             raise EINTR
     if info is None:
@@ -197,10 +197,6 @@ async def wait_for_signal(t: Thread, these: int, uinfo: int, timeout_ns: int | N
     if uinfo:
         store(t, SigInfo, uinfo, info)
     return info.signo
-
-
-def _take(t: Thread, these: int) -> SigInfo | None:
-    return t.pending.take(these) or t.proc.pending.take(these)
 
 
 # --- sending

@@ -11,6 +11,7 @@ from ring3.abi.flags import OpenFlags, Poll
 from ring3.abi.procrecords import SignalfdInfo
 from ring3.abi.records import Attr
 from ring3.errors import EAGAIN, EINVAL
+from ring3.proc import signals
 from ring3.vfs.file import File
 from ring3.waiting import WaitQueue
 
@@ -59,7 +60,7 @@ class SignalFile(File):
         encode = self.system.call_abi(t).layouts[SignalfdInfo].encode
         data = b""
         while len(data) < room * RECORD:
-            info = t.pending.take(self.mask) or t.proc.pending.take(self.mask)
+            info = signals.take(t, self.mask)
             if info is None:
                 break
             data += encode(info)

@@ -15,6 +15,7 @@ from ring3.abi.signals import (
     DUMPS,
     IGNORED,
     SI_KERNEL,
+    SI_TIMER,
     SI_USER,
     SIG_DFL,
     SIG_IGN,
@@ -36,6 +37,15 @@ SIGNAL_WORK = 1          # Thread.work: signals may be pending
 STOP_WORK = 2            # Thread.work: its process is stopped
 REMAP_WORK = 4           # Thread.work: mapped files moved while it ran (`Thread.stale_objects`)
 _CONT = bit(Signal.SIGCONT)
+
+
+def take(t: Thread, allowed: int) -> SigInfo | None:
+    """The next signal for `t` whose bit is in `allowed`, no longer pending; a POSIX timer learns which of its signals it was."""
+    p = t.proc
+    info = t.pending.take(allowed) or p.pending.take(allowed)
+    if info is not None and info.code == SI_TIMER and (timer := p.posix_timers.get(info.timer_id)) is not None:
+        timer.overrun = info.overrun
+    return info
 
 
 def ignores(p: Proc, signo: int) -> bool:
@@ -194,7 +204,7 @@ def attend(t: Thread) -> bool:
             t.state = ThreadState.STOPPED
             return False
         t.work = 0
-        info = t.pending.take(~t.sigmask) or p.pending.take(~t.sigmask)
+        info = take(t, ~t.sigmask)
         if info is None:
             break
         action = p.actions.table[info.signo]

@@ -167,7 +167,7 @@ class PosixTimer(Countdown):
         self.signo = signo
         self.value = value
         self.target = target
-        self.overrun = 0
+        self.overrun = 0                # of the last signal that was taken (`signals.take`)
 
     def fire(self, times: int) -> None:
         if self.notify & ~SIGEV_THREAD_ID == SIGEV_NONE:
@@ -177,11 +177,9 @@ class PosixTimer(Countdown):
         waiting = queue.queued.get(self.signo, [])
         for place, info in enumerate(waiting):
             if info.code == SI_TIMER and info.timer_id == self.id:
-                self.overrun = min(self.overrun + times, _MAX_OVERRUN)
-                waiting[place] = info._replace(overrun=self.overrun)
+                waiting[place] = info._replace(overrun=min(info.overrun + times, _MAX_OVERRUN))
                 return
-        self.overrun = min(times - 1, _MAX_OVERRUN)
-        info = SigInfo(self.signo, SI_TIMER, timer_id=self.id, overrun=self.overrun, value=self.value)
+        info = SigInfo(self.signo, SI_TIMER, timer_id=self.id, overrun=min(times - 1, _MAX_OVERRUN), value=self.value)
         if target is None:
             signals.send_to_process(self.proc, info)
         elif target.state is not ThreadState.DEAD:
