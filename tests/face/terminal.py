@@ -21,9 +21,16 @@ class Screen:
     def __init__(self, command: list[str], size: tuple[int, int] = (24, 80), **env: str) -> None:
         self.seen = ""
         self._from = 0
+        until_exec, held = os.pipe()
         self.pid, self.fd = pty.fork()
         if not self.pid:
-            os.execvpe(command[0], command, {**os.environ, "TERM": "xterm", **env})
+            try:
+                os.execvpe(command[0], command, {**os.environ, "TERM": "xterm", **env})
+            finally:
+                os._exit(127)                # a second test run must not go on from here
+        os.close(held)
+        os.read(until_exec, 1)               # its end closes by the exec: what is typed earlier would interrupt the copy of us
+        os.close(until_exec)
         self.resize(size)
 
     def resize(self, size: tuple[int, int]) -> None:
