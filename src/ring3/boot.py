@@ -63,7 +63,8 @@ def boot(options: BootOptions) -> System:
     from ring3.calls.trap import serve
     from ring3.exec.switch import new_switch
     from ring3.machine.native import NativeMachine
-    from ring3.personality.linux import import_all_calls, linux_personality
+    from ring3.personality import Personalities
+    from ring3.personality.linux import import_all_calls
     from ring3.proc.futex import Futexes
     from ring3.proc.system import System
     from ring3.vfs.pipe import AnonymousInodes
@@ -74,7 +75,7 @@ def boot(options: BootOptions) -> System:
         system.hostname = os.fsencode(options.hostname)
         system.anonymous = AnonymousInodes()
         system.futexes = Futexes(system)
-        system.personalities["linux"] = linux_personality()
+        system.personalities = Personalities()
         if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < FEW_DESCRIPTORS:
             import_all_calls()
         system.execsw = new_switch(system)

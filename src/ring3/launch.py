@@ -46,6 +46,7 @@ class LaunchRequest(NamedTuple):
     groups: tuple[int, ...] | None = None
     new_session: bool = False
     process_group: int | None = None
+    personality: str = "linux"          # whose rules govern the first exec, as if a program of that system made it
     streams: Mapping[int, int] = {}
     null: Collection[int] = ()
     ignored: Collection[int] = ()
@@ -96,7 +97,7 @@ def _skeleton(system: System, request: LaunchRequest) -> Proc:
     """A process with one thread and no program."""
     p = Proc(system, system.new_pid(), system.init)
     t = Thread(p, p.pid)
-    p.personality = system.personalities["linux"]
+    p.personality = system.personalities[request.personality]
     p.fds = FdTable()
     p.cred = _credentials(request)
     p.rlimits = default_rlimits()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Final
 
 FAILED: Final = 125            # ring3 itself failed, as env(1), timeout(1) and others say it
+
+# Sub-command -> the module of this package whose `main(words)` serves it; a row stands here once the command works.
+COMMANDS: Final = ("run",)
 
 _HELP: Final = """\
 ring3: a kernel you can import.  It runs real, unmodified programs inside a Python process.
@@ -44,10 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     command = words[0] if words else "--help"
-    if command == "run":
-        from ring3.cli import run
-
-        return run.main(words[1:])
+    if command in COMMANDS:
+        return int(import_module(f"ring3.cli.{command}").main(words[1:]))
     if command in ("--help", "-h", "help"):
         sys.stdout.write(_HELP)
         sys.stdout.flush()

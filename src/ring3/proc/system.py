@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any
 
 from ring3.abi.signals import SigInfo, Signal
@@ -35,7 +35,7 @@ class System:
         self.scheduler = Scheduler(machine, serve)
         self.procs: dict[int, Proc] = {}
         self.threads: dict[int, Thread] = {}
-        self.personalities: dict[str, Personality] = {}
+        self.personalities: MutableMapping[str, Personality] = {}
         self.execsw: Any = None
         self.mounts: Any = None
         self.anonymous: Any = None               # inode numbers of pipes, sockets … (vfs)
