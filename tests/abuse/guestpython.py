@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -34,8 +35,15 @@ def resident_mib() -> int:
 
 
 def assault(program: str, *, seconds: float = 20) -> Assault:
-    """Run a hostile Python program in a kernel of its own for at most `seconds`, then close the kernel, whatever it is doing."""
-    kernel = ring3.Kernel()
+    """Run a hostile Python program in a kernel of its own for at most `seconds`, then close the kernel, whatever it is doing.
+
+    Its `/tmp` is empty, whatever the host has in its own.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        return _assault(ring3.Kernel(mounts=[f"{empty}:/tmp:cow"]), program, seconds)
+
+
+def _assault(kernel: ring3.Kernel, program: str, seconds: float) -> Assault:
     process = kernel.spawn([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/")
     said: list[tuple[bytes, bytes]] = []
     reader = threading.Thread(target=lambda: said.append(process.communicate()), daemon=True)
