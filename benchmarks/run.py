@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, Table, output_of, pinned, rounds, wall_ms
 from benchmarks.peers import RING3, Peer, peers
 from tests.guest.build import CannotBuild, build
+from tests.guest.netbsd.build import build as build_netbsd
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
@@ -79,6 +80,20 @@ def system_call(everyone: list[Peer], repeats: int, cpu: int) -> Table:
     return table
 
 
+def netbsd_call(repeats: int, cpu: int) -> Table:
+    """Does a NetBSD program's call cost more than a Linux one's?"""
+    table = Table("getppid, two systems", "µs a call", f"pinned to CPU {cpu}", "NetBSD at most 1.05 of Linux")
+    programs = {"linux": guest("getppid"), "netbsd": str(build_netbsd(HERE / "guest" / "netbsd" / "getppid.c"))}
+    measures: Measures = {
+        name: partial(output_of, [RING3, "run", "--", program, "20000"]) for name, program in programs.items()
+    }
+    rounds(table, measures, repeats, {cpu})
+    linux, netbsd = table.median("linux"), table.median("netbsd")
+    if linux is not None and netbsd is not None:
+        table.notes.append(f"NetBSD / Linux {netbsd / linux:.2f}")
+    return table
+
+
 def forks(everyone: list[Peer], repeats: int, cpu: int) -> Iterator[Table]:
     """A process made, ended and waited for."""
     for affinity, cpus in ((f"pinned to CPU {cpu}", {cpu}), ("free", None)):
@@ -129,6 +144,14 @@ def importing(repeats: int) -> Table:
     return table
 
 
+def explaining(repeats: int) -> Table:
+    """`ring3 explain` from the shell's prompt and back."""
+    table = Table("cold ring3 explain", "ms", "free", "/bin/ls as text at most 100 ms", with_ratios=False)
+    pages = {"/bin/ls": (), "/bin/ls --json": ("--json",), "/bin/ls as linux,netbsd": ("--as", "linux,netbsd")}
+    measures = {name: partial(wall_ms, [RING3, "explain", *words, "/bin/ls"]) for name, words in pages.items()}
+    return rounds(table, measures, repeats * 3, None)
+
+
 def many_processes(count: int) -> Table:
     """How many guests fit, and what each weighs."""
     table = Table(f"{count} live guest processes in one kernel", "as named", "free", with_ratios=False)
@@ -151,10 +174,12 @@ def tables(repeats: int, cpu: int, only: str) -> Iterator[Table]:
     plan: dict[str, Callable[[], Table | Iterator[Table]]] = {
         "loop": lambda: cpu_loop(everyone, repeats, cpu),
         "getppid": lambda: system_call(everyone, repeats, cpu),
+        "netbsd": lambda: netbsd_call(repeats, cpu),
         "forks": lambda: forks(everyone, repeats, cpu),
         "warm": lambda: warm_runs(repeats, cpu),
         "cold": lambda: cold_run(everyone, repeats),
         "import": lambda: importing(repeats),
+        "explain": lambda: explaining(repeats),
         "many": lambda: many_processes(500),
     }
     for name, benchmark in plan.items():
@@ -167,7 +192,8 @@ def main() -> None:
     """Run, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of each measurement (default 5)")
-    parser.add_argument("--only", default="", metavar="WORD", help="loop, getppid, forks, warm, cold, import or many")
+    names = "loop, getppid, netbsd, forks, warm, cold, import, explain or many"
+    parser.add_argument("--only", default="", metavar="WORD", help=names)
     parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)), help="the CPU for pinned measurements")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     options = parser.parse_args()

@@ -8,14 +8,18 @@ from __future__ import annotations
 import errno as host_errno
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ring3.abi.flags import MountFlags
 
 if TYPE_CHECKING:
+    from ring3.machine.base import Machine
+    from ring3.policy.veriexec import VeriexecOptions
+    from ring3.proc.proc import Thread
     from ring3.proc.system import System
+    from ring3.protocols import Instrument
     from ring3.vfs.dentry import Dentry
     from ring3.vfs.mount import MountTable
     from ring3.vfs.namei import NameiContext
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 FEW_DESCRIPTORS: Final = 1024
 MODES: Final = ("ro", "rw", "cow")
+EMULATION_ROOTS: Final = "/emul"        # of the guest: programs of NAME look for their files below /emul/NAME first
 
 
 class MountSpec(NamedTuple):
@@ -41,12 +46,22 @@ class BootOptions(NamedTuple):
     seed: int | None = None
     hostname: str = "ring3"
     vdso: bool = True
+    emul: tuple[tuple[str, str], ...] = ()
+    veriexec: VeriexecOptions | None = None
 
     def check(self) -> None:
-        """Raises FileNotFoundError or NotADirectoryError for a root or mount that is not there, ValueError for no mode."""
+        """Raises FileNotFoundError or NotADirectoryError for a root or mount that is not there, ValueError for no mode or
+        name.
+        """
         if not os.path.isdir(self.root):
             number = host_errno.ENOTDIR if os.path.exists(self.root) else host_errno.ENOENT
             raise OSError(number, f"{os.strerror(number)}, so it cannot be the guest's root", self.root)
+        for name, host in self.emul:
+            if not name or name in (".", "..") or "/" in name or "\0" in name:
+                raise ValueError(f"emulation root of {name!r}: that cannot be the name of a personality")
+            if not os.path.isdir(host):
+                number = host_errno.ENOTDIR if os.path.exists(host) else host_errno.ENOENT
+                raise OSError(number, f"{os.strerror(number)}, so it cannot be the emulation root of {name}", host)
         for spec in self.mounts:
             if spec.mode not in MODES:
                 raise ValueError(f"mount mode {spec.mode!r}: it is one of {', '.join(MODES)}")
@@ -55,21 +70,21 @@ class BootOptions(NamedTuple):
                 raise FileNotFoundError(host_errno.ENOENT, why, spec.host)
 
 
-def boot(options: BootOptions) -> System:
+def boot(options: BootOptions, *, still: bool = False) -> System:
     """A system with its machine, mounts, personalities and exec switch, and no process yet.
+
+    With `still` nothing can run in it: it is for asking what would happen, and needs nothing of the host.
 
     Raises `MachineUnavailable` where guests cannot run, OSError for a root or mount that cannot be.
     """
-    from ring3.calls.trap import serve
     from ring3.exec.switch import new_switch
-    from ring3.machine.native import NativeMachine
     from ring3.personality import Personalities
     from ring3.personality.linux import import_all_calls
     from ring3.proc.futex import Futexes
     from ring3.proc.system import System
     from ring3.vfs.pipe import AnonymousInodes
 
-    machine = NativeMachine()
+    machine, serve = _start_machine(still=still)
     try:
         system = System(machine, serve, seed=options.seed)
         system.hostname = os.fsencode(options.hostname)
@@ -79,11 +94,34 @@ def boot(options: BootOptions) -> System:
         if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < FEW_DESCRIPTORS:
             import_all_calls()
         system.execsw = new_switch(system)
+        system.new_ktracer = _new_ktracer
         mount_all(system, options)
+        if options.veriexec is not None:
+            from ring3.policy.veriexec import install
+
+            install(system, options.veriexec)
     except BaseException:
         machine.close()
         raise
     return system
+
+
+def _start_machine(*, still: bool) -> tuple[Machine, Callable[[Thread], None]]:
+    """A machine, and what serves its stops."""
+    if still:
+        from ring3.machine.still import StillMachine
+
+        return StillMachine(), lambda _t: None
+    from ring3.calls.trap import serve
+    from ring3.machine.native import NativeMachine
+
+    return NativeMachine(), serve
+
+
+def _new_ktracer() -> Instrument:
+    from ring3.trace.ktrace import GuestKtrace
+
+    return GuestKtrace()
 
 
 def shut_down(system: System) -> None:
@@ -108,7 +146,9 @@ def shut_down(system: System) -> None:
 
 
 def mount_all(system: System, options: BootOptions) -> None:
-    """The guest's file tree: the root in an overlay, /proc, /dev, a writable /tmp, then what the user added."""
+    """The guest's file tree: the root in an overlay, /proc, /dev, a writable /tmp, emulation roots, then what the user
+    added.
+    """
     from ring3.proc.procfs import ProcFS
     from ring3.proc.terminal import device_file_systems, make_devices
     from ring3.vfs.memory import MemoryFS
@@ -119,10 +159,18 @@ def mount_all(system: System, options: BootOptions) -> None:
     table.mount(_show(options.root, "cow", devices), None)
     kernels_own = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
     table.mount(ProcFS(system), _place(table, "/proc"), kernels_own)
-    for fs, path, flags in device_file_systems(system, devices):
+    devs = device_file_systems(system, devices)
+    for fs, path, flags in devs:
         table.mount(fs, _place(table, path), flags)
     if _look(table, b"/tmp") is None:
         table.mount(MemoryFS(devices=devices), _place(table, "/tmp"))
+    for name, host in options.emul:
+        place = f"{EMULATION_ROOTS}/{name}"
+        table.mount(_show(host, "cow", devices), _place(table, place))
+        dev = _look(table, os.fsencode(f"{place}/dev"), follow=False)
+        if dev is not None and dev.vnode.is_dir:                        # what is made below it would hide the true devices
+            for fs, path, flags in devs:
+                table.mount(fs, _place(table, place + path), flags)
     for spec in options.mounts:
         host = os.path.abspath(spec.host)
         fs = _show(host, spec.mode, devices)
@@ -157,12 +205,12 @@ def _context(table: MountTable) -> NameiContext:
     return NameiContext(table.root, table.root, Cred())
 
 
-def _look(table: MountTable, path: bytes) -> Dentry | None:
+def _look(table: MountTable, path: bytes, *, follow: bool = True) -> Dentry | None:
     from ring3.errors import Errno
     from ring3.vfs.namei import namei
 
     try:
-        return namei(_context(table), path)
+        return namei(_context(table), path, follow=follow)
     except Errno:
         return None
 

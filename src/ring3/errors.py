@@ -558,6 +558,26 @@ class EFTYPE(Errno):
     """Inappropriate file type or format."""
 
 
+class ENOTIMPL(Errno):
+    """Not implemented."""
+
+
+class ENOTHREAD(Errno):
+    """No such thread."""
+
+
+class ENOTSUP(Errno):
+    """Operation not supported by this file."""
+
+
+class EDIRINTOSELF(Errno):
+    """Directory into itself."""
+
+
+class EPROMISEVIOLATION(Errno):
+    """A promise was broken; no program sees this one."""
+
+
 def by_name(name: str) -> type[Errno]:
     """The class of one name.  Raises KeyError for a name that is none.
 

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     import subprocess
 
     from ring3.boot import MountSpec
+    from ring3.calls.interpose import Hook
+    from ring3.policy.confinement import Policy
+    from ring3.policy.veriexec import VeriexecOptions
     from ring3.proc.system import System
     from ring3.protocols import Instrument
 
 T = TypeVar("T")
+E = TypeVar("E")
 StrOrBytes = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Env = Mapping[str, str] | Mapping[bytes, bytes]
 
@@ -34,13 +38,16 @@ class Kernel:
     mounts:   further host directories or files, each "HOST:GUEST[:ro|:rw|:cow]" (read-only unless said otherwise), in this order.
     seed:     an integer makes layout randomisation and getrandom(2) repeatable; None takes real randomness.
     hostname: what uname(2) tells.
+    emul:     personality to host directory ({"netbsd": "/srv/netbsd"}), shown copy-on-write at /emul/NAME of the guest: where
+              programs of that system look for their files first.
     instruments: who watches (`ring3.protocols.Instrument`), from the first call on.
+    veriexec: "FILE[:learning|ids|ips|lockdown]": files are held to the fingerprints in FILE (docs/veriexec.md).
 
     Use it as a context manager, or call `close()`.  Every method may be called from any thread.  The kernel starts with its first
     process, on a thread of its own, and dies with the Python process or when nobody refers to it any more.
 
-    Raises ValueError for a mount that cannot be understood, FileNotFoundError or NotADirectoryError for a root or mount that is not
-    there; the first process raises `MachineUnavailable` where guests cannot run.
+    Raises ValueError for a mount or signatures that cannot be understood, FileNotFoundError or NotADirectoryError for a root or
+    mount that is not there; the first process raises `MachineUnavailable` where guests cannot run.
 
     >>> with Kernel() as kernel:
     ...     kernel.run(["/bin/echo", "hello"], capture_output=True).stdout
@@ -55,6 +62,8 @@ class Kernel:
         seed: int | None = None,
         hostname: str = "ring3",
         instruments: Sequence[Instrument] = (),
+        emul: Mapping[str, StrOrBytes] = {},
+        veriexec: str | VeriexecOptions | None = None,
     ) -> None:
         from ring3.boot import BootOptions
 
@@ -63,6 +72,8 @@ class Kernel:
             mounts=tuple(parse_mount(m) if isinstance(m, str) else m for m in mounts),
             seed=seed,
             hostname=hostname,
+            emul=tuple((name, os.fsdecode(os.path.abspath(host))) for name, host in emul.items()),
+            veriexec=_veriexec(veriexec) if isinstance(veriexec, str) else veriexec,
         )
         options.check()
         self.loop = Loop(options, list(instruments))
@@ -101,6 +112,46 @@ class Kernel:
         """System calls that answered ENOSYS because ring3 lacks them: name to how often."""
         return self.loop.missing_calls
 
+    # --- hooks
+    def on(self, kind: type[E]) -> Callable[[Callable[[E], object]], Callable[[E], object]]:
+        """Have a function called with every event of a type (`ring3.events`), from now on: a decorator.
+
+        It is called on the kernel's thread, which serves nobody meanwhile.  One that raises is reported on standard error and
+        forgotten.  `off` takes it away.
+
+        >>> from ring3 import events
+        >>> with Kernel() as kernel:
+        ...     seen = kernel.on(events.Exec)(lambda event: print(event.path.decode(), event.argv[1:]))
+        ...     status = kernel.run(["/bin/echo", "hello"], capture_output=True).returncode
+        /usr/bin/echo (b'hello',)
+        """
+        def register(listener: Callable[[E], object]) -> Callable[[E], object]:
+            self.call(lambda system: self.loop.stream(system).listen(kind, listener))
+            return listener
+
+        return register
+
+    def on_syscall(self, name: str, *, after: bool = False) -> Callable[[Hook], Hook]:
+        r"""Have a function called with every call of that name, before it is served or `after` it ("*": all calls): a decorator.
+
+        It is given a `Call`, and may watch it, end it with `call.fail("ENOSPC")` or `call.answer(0)`, or `call.delay(0.5)` it.  It
+        is called on the kernel's thread.  One that raises is reported on standard error and forgotten.
+
+        >>> with Kernel() as kernel:
+        ...     full = kernel.on_syscall("write")(lambda call: call.fail("ENOSPC") if call.args[0] == 1 else None)
+        ...     kernel.run(["/bin/echo", "hello"], capture_output=True).stderr
+        b'/bin/echo: write error: No space left on device\n'
+        """
+        def register(hook: Hook) -> Hook:
+            self.call(lambda system: self.loop.interposer(system).add(name, hook, after=after))
+            return hook
+
+        return register
+
+    def off(self, hook: Callable[[Any], object]) -> None:
+        """Forget a function given to `on` or `on_syscall`; one that was not is fine."""
+        self.call(lambda system: self.loop.forget(system, hook))
+
     # --- processes
     def spawn(
         self,
@@ -126,6 +177,11 @@ class Kernel:
         group: str | int | None = None,
         extra_groups: Collection[str | int] | None = None,
         umask: int = -1,
+        pledge: str | None = None,
+        exec_pledge: str | None = None,
+        pledge_mode: str = "kill",
+        unveil: Sequence[str] | None = None,
+        policy: Policy | None = None,
     ) -> Process:
         """Start a program.  The arguments are those of `subprocess.Popen`, and so are its defaults.
 
@@ -134,6 +190,11 @@ class Kernel:
         and groups are the host's.  `process_group=0` gives it a group of its own.  Signals this process ignores, the program
         starts with ignored.
 
+        `pledge` are the promises ("stdio rpath") that the program and all that comes of it are held to, `exec_pledge` what is left
+        of them after its next exec, `pledge_mode` what a broken one does: "kill" (SIGABRT), "eperm" or "report".  `unveil` are the
+        only paths they see, each "PATH:PERMISSIONS" with permissions out of "rwxcb".  `policy` is all of that in one value.  See
+        docs/sandbox.md.
+
         Raises FileNotFoundError, PermissionError or another OSError when the guest's kernel refuses the program (`filename`
         says which file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a
         closed kernel.
@@ -141,7 +202,7 @@ class Kernel:
         if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
             raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
         argv = _argument_vector(args, shell=shell)
-        request = {
+        request: dict[str, Any] = {
             "executable": os.fsencode(executable) if executable is not None else argv[0],
             "argv": argv,
             "env": _environment(os.environ if env is None else env),
@@ -154,6 +215,9 @@ class Kernel:
             "process_group": process_group,
             "ignored": _ignored_signals(restore=restore_signals),
         }
+        if policy is None and (pledge is not None or exec_pledge is not None or unveil is not None):
+            policy = parse_policy(pledge, exec_pledge, pledge_mode, unveil)
+        request["policy"] = policy
         as_text = TextMode(encoding, errors) if text or universal_newlines or encoding or errors else None
         process = Process(self, args, Stdio(stdin, stdout, stderr, pass_fds, self._absent), as_text, bufsize)
         try:
@@ -252,6 +316,31 @@ def _group_id(group: str | int | None) -> int | None:
     return grp.getgrnam(group).gr_gid
 
 
+def parse_policy(pledge: str | None, exec_pledge: str | None, mode: str, unveil: Sequence[str] | None) -> Policy:
+    """What binds a program, from words.  Raises ValueError that says what is wrong.
+
+    >>> parse_policy("stdio rpath", None, "eperm", ["/usr:rx"]).unveils
+    ((b'/usr', 5),)
+    """
+    from ring3.policy.confinement import MODES, Policy, parse_unveil
+    from ring3.policy.promises import parse
+
+    if mode not in MODES:
+        raise ValueError(f"pledge mode {mode!r}: it is one of {', '.join(MODES)}")
+    return Policy(
+        None if pledge is None else parse(pledge),
+        None if exec_pledge is None else parse(exec_pledge),
+        mode,
+        None if unveil is None else tuple(parse_unveil(text) for text in unveil),
+    )
+
+
+def _veriexec(text: str) -> VeriexecOptions:
+    from ring3.policy.veriexec import parse_veriexec
+
+    return parse_veriexec(text)
+
+
 def parse_mount(text: str) -> MountSpec:
     """A `MountSpec` from "HOST:GUEST[:ro|:rw|:cow]".  Raises ValueError that says what is wrong.
 
@@ -274,15 +363,17 @@ def run(
     mounts: Sequence[str | MountSpec] = (),
     seed: int | None = None,
     hostname: str = "ring3",
+    emul: Mapping[str, StrOrBytes] = {},
+    veriexec: str | VeriexecOptions | None = None,
     **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
     r"""Run one program in a kernel of its own: `subprocess.run`, with a kernel in between.
 
-    `root`, `mounts`, `seed` and `hostname` are those of `Kernel`; all other arguments, the result and the errors are those of
-    `Kernel.run`.  What the program writes is gone with the kernel, except through mounts that are "rw".
+    `root`, `mounts`, `seed`, `hostname`, `emul` and `veriexec` are those of `Kernel`; all other arguments, the result and the
+    errors are those of `Kernel.run`.  What the program writes is gone with the kernel, except through mounts that are "rw".
 
     >>> run(["/bin/sh", "-c", "echo $((6*7))"], capture_output=True).stdout
     b'42\n'
     """
-    with Kernel(root=root, mounts=mounts, seed=seed, hostname=hostname) as kernel:
+    with Kernel(root=root, mounts=mounts, seed=seed, hostname=hostname, emul=emul, veriexec=veriexec) as kernel:
         return kernel.run(args, **options)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import errno as host_errno
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import SIG_IGN, SigAction
-from ring3.calls.trap import KernelFault
 from ring3.errors import EACCES, ENOENT, ENOTDIR, EPERM, Errno
-from ring3.exec.first import exec_first
+from ring3.exec.first import DEFAULT_PATH, along_path, exec_first
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
-from ring3.proc.lookup import namei_context
+from ring3.proc.lookup import find_emulation_root, namei_context
 from ring3.proc.proc import FsContext, Proc, Session, Thread
 from ring3.proc.system import System, default_rlimits
 from ring3.proc.terminal import adopt_terminal, host_stream
@@ -26,14 +25,16 @@ from ring3.vfs.dentry import Dentry
 from ring3.vfs.namei import namei
 from ring3.vfs.opening import open_file
 
-DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+if TYPE_CHECKING:
+    from ring3.policy.confinement import Confinement, Policy
+    from ring3.policy.learning import Learner
 
 
 class LaunchRequest(NamedTuple):
     """One program to start, in the terms of `subprocess.Popen`.
 
     `streams` are guest descriptors with the host descriptors they are, taken over; `null` guest descriptors that are /dev/null.
-    `ignored` are the signals the program starts with ignored.
+    `ignored` are the signals the program starts with ignored.  `policy` binds the program and all that comes of it.
     """
 
     executable: bytes
@@ -50,6 +51,7 @@ class LaunchRequest(NamedTuple):
     streams: Mapping[int, int] = {}
     null: Collection[int] = ()
     ignored: Collection[int] = ()
+    policy: Policy | None = None
 
 
 def launch(system: System, request: LaunchRequest, register: Callable[[int], None]) -> Proc:
@@ -68,7 +70,11 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
             _open_streams(t, request)           # taken over, whatever comes
         subject = request.executable
         _join_group(p, request)
+        if request.policy is not None:
+            p.veil = _veil(t, request.policy)
         _exec_along_path(t, request)
+        if request.policy is not None:
+            p.confine(_confinement(p, request.policy))
     except Errno as refusal:
         _undo(p)
         number = getattr(host_errno, refusal.name, 0)
@@ -77,6 +83,8 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
         _undo(p)
         raise
     except Exception as error:
+        from ring3.calls.trap import KernelFault
+
         _undo(p)
         raise KernelFault(f"starting {os.fsdecode(subject)}") from error
     register(p.pid)
@@ -85,6 +93,31 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
     else:
         system.leave(t)
     return p
+
+
+def prepare(system: System, request: LaunchRequest) -> Thread:
+    """The thread of a process that could be running a program of its personality, in its directory, with its null descriptors: for
+    asking what an exec would do.  `discard` takes it away.  Raises the `Errno` of the directory.
+    """
+    p = _skeleton(system, request)
+    t = system.current = p.threads[p.pid]
+    try:
+        p.fs.cwd = _directory(t, request.cwd)
+        _open_streams(t, request)
+        if request.policy is not None:
+            p.veil = _veil(t, request.policy)
+            p.confine(_confinement(p, request.policy))
+        root = find_emulation_root(p, p.personality)
+        p.emulation = None if root is None else (root, p.fs.root)
+    except BaseException:
+        _undo(p)
+        raise
+    return t
+
+
+def discard(t: Thread) -> None:
+    """Take away what `prepare` made."""
+    _undo(t.proc)
 
 
 def _say(refusal: Errno, number: int) -> str:
@@ -188,6 +221,35 @@ def _open_streams(t: Thread, request: LaunchRequest) -> None:
         p.fds.set(fd, open_file(namei_context(t), b"/dev/null", OpenFlags.RDWR, 0))
 
 
+def _veil(t: Thread, policy: Policy) -> Any:
+    """What the first program's own look-ups go through.  Raises OSError for a path that is not there and may not be made."""
+    from ring3.policy.confinement import new_veil, place_of
+
+    if policy.learner is not None:
+        return policy.learner.veil
+    if policy.unveils is None:
+        return None
+    places: dict[bytes, int] = {}
+    for path, permissions in policy.unveils:
+        try:
+            place = place_of(t, path, permissions)
+        except Errno as refusal:
+            number = getattr(host_errno, refusal.name, 0)
+            why = f"{_say(refusal, number)}, so it cannot be unveiled; with permission c it may be made"
+            raise OSError(number, why, os.fsdecode(path)) from refusal
+        places[place] = places.get(place, 0) | permissions
+    return new_veil(t.system, places)
+
+
+def _confinement(p: Proc, policy: Policy) -> Confinement | Learner:
+    from ring3.calls.gate import gate
+    from ring3.policy.confinement import Confinement
+
+    if policy.learner is not None:
+        return policy.learner
+    return Confinement(gate, policy.promises, on_exec=policy.on_exec, mode=policy.mode, veil=p.veil)
+
+
 def _exec_along_path(t: Thread, request: LaunchRequest) -> None:
     """execvp(3): a name without a slash is tried along PATH; EACCES is remembered, the last refusal is ENOENT."""
     env = [key + b"=" + value for key, value in request.env.items()]
@@ -195,8 +257,7 @@ def _exec_along_path(t: Thread, request: LaunchRequest) -> None:
         exec_first(t, request.executable, request.argv, env)
         return
     denied: Errno | None = None
-    for directory in request.env.get(b"PATH", DEFAULT_PATH).split(b":"):
-        path = (directory or b".") + b"/" + request.executable
+    for path in along_path(request.executable, request.env.get(b"PATH", DEFAULT_PATH)):
         try:
             exec_first(t, path, request.argv, env)
         except (ENOENT, ENOTDIR):

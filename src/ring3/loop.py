@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from weakref import ref
 
     from ring3.boot import BootOptions
+    from ring3.calls.interpose import Interposer
     from ring3.proc.proc import Proc
     from ring3.proc.system import System
     from ring3.process import Process
     from ring3.protocols import Instrument
+    from ring3.trace.stream import EventStream
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ class Loop:
         self._requests: set[_Request] = set()
         self._handles: dict[int, ref[Process]] = {}
         self._missing: dict[str, int] = {}
+        self._stream: EventStream | None = None
+        self._interposer: Interposer | None = None
 
     # --- from any thread
     def start(self) -> None:
@@ -127,6 +131,45 @@ class Loop:
         """Calls that answered ENOSYS, and how often; as they were at the end, once it has ended."""
         system = self._system
         return dict(self._missing if system is None else system.missing_calls)
+
+    # --- on the kernel's thread, for whoever listens
+    def stream(self, system: System) -> EventStream:
+        """The stream of events, which begins when somebody first asks for it."""
+        from ring3.trace.stream import EventStream
+
+        if self._stream is None:
+            self._stream = EventStream(self._hook_failed)
+        if self._stream not in system.instruments:
+            system.instruments.append(self._stream)
+        return self._stream
+
+    def interposer(self, system: System) -> Interposer:
+        """The hooks on calls."""
+        from ring3.calls.interpose import Interposer
+
+        if self._interposer is None:
+            self._interposer = Interposer(system, self._hook_failed)
+        return self._interposer
+
+    def forget(self, system: System, hook: Callable[[Any], object]) -> None:
+        """Take a listener or a hook away."""
+        if self._interposer is not None:
+            self._interposer.remove(hook)
+        if self._stream is not None:
+            self._stream.forget_everywhere(hook)
+            if self._stream.is_empty and self._stream in system.instruments:
+                system.instruments.remove(self._stream)
+
+    def _hook_failed(self, hook: Callable[[Any], object], error: Exception) -> None:
+        """A hook raised, and was taken away: say so with its traceback, where Python says such things."""
+        import sys
+        import traceback
+
+        name = getattr(hook, "__qualname__", repr(hook))
+        said = "".join(traceback.format_exception(error))
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.write(f"ring3: the hook {name} was removed, since it raised:\n{said}")
 
     # --- the thread itself
     def _main(self) -> None:

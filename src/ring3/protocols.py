@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ring3.abi.signals import LINUX_DEFAULTS, SignalDefaults
+
 if TYPE_CHECKING:
     from ring3.abi.flags import Access
     from ring3.abi.x86 import Arch
@@ -39,10 +41,34 @@ class Credentials(Protocol):
 
 
 class Veil(Protocol):
-    """Who may forbid a path although its permissions allow it (unveil).  Asked by namei, with the path as it was reached."""
+    """Who may forbid a name although its permissions allow it (unveil).  Asked by namei, about what was found."""
 
-    def check(self, path: bytes, access: Access) -> None:
-        """Raises ENOENT or EACCES."""
+    def check(self, dentry: Any, name: bytes, access: Access) -> None:
+        """Whether a dentry, or the name `name` in it, may be used so.  Raises ENOENT or EACCES."""
+
+    def may_move(self, dentry: Any) -> None:
+        """Whether a directory may have another name.  Raises EACCES."""
+
+
+class FileGuard(Protocol):
+    """Who watches over files and their names, whatever permissions allow (veriexec).  Asked by the vfs, once the system's own
+    rules are satisfied and before anything happens; each raises EPERM.
+    """
+
+    def opens(self, dentry: Any, *, writes: bool) -> None:
+        """A file is opened; `writes`: for writing, or to be cut."""
+
+    def makes(self, directory: Any, name: bytes) -> None:
+        """A name for a file is made: of a new one, or one more."""
+
+    def removes(self, dentry: Any) -> None:
+        """A name that is no directory's is taken away."""
+
+    def renames(self, source: Any, target: Any, *, replaces: bool) -> None:
+        """A file gets the name of another (None: a free one), which goes when it `replaces` it and else gets this one's."""
+
+    def unmounts(self, mount: Any) -> None:
+        """A file system is taken away."""
 
 
 class Abi:
@@ -50,11 +76,15 @@ class Abi:
 
     Built once by a personality; everything in it is data or a small function of registers.  `sysent` maps a number to what
     `calls.syscall.Syscall.bind` made of the declaration; a number without a row answers ENOSYS and is counted by `names`.
+
+    Arguments stand in `argument_registers`; those there are no registers for on the stack, from `argument_stack` bytes above the
+    stack pointer on (None: calls have no more).  `pads` says which argument places of a call mean nothing (BSD puts one before
+    what has 64 bits).
     """
 
     __slots__ = (
-        "arch", "argument_registers", "errno", "fail", "flags", "layouts", "names", "native", "restart_number", "rewind",
-        "send_signal", "succeed", "sysent", "word_mask", "word_size",
+        "arch", "argument_registers", "argument_stack", "errno", "error_results", "fail", "flags", "layouts", "names", "native",
+        "pads", "restart_number", "rewind", "send_signal", "set_tls", "stray_signal", "succeed", "sysent", "word_mask", "word_size",
     )
 
     def __init__(
@@ -74,12 +104,20 @@ class Abi:
         layouts: Mapping[type, Any],
         flags: Mapping[type, Any],
         send_signal: Callable[..., bool],
+        argument_stack: int | None = None,
+        pads: Mapping[str, tuple[int, ...]] = {},
+        error_results: Collection[int] = frozenset(),
+        stray_signal: int = 0,
+        set_tls: Callable[[Any, int], None] | None = None,
     ) -> None:
         self.arch = arch
         self.native = native                    # whether images of this instruction set are 64-bit ones
         self.word_size = word_size              # bytes of a pointer and a long
         self.word_mask = (1 << (8 * word_size)) - 1
         self.argument_registers = argument_registers
+        self.argument_stack = argument_stack
+        self.pads = pads
+        self.error_results = error_results      # numbers of calls that succeed with the error as their result
         self.errno = errno
         self.succeed = succeed                  # (registers, value): the call's result is `value`
         self.fail = fail                        # (registers, number): the call failed
@@ -90,6 +128,18 @@ class Abi:
         self.layouts = layouts                  # neutral record -> Layout
         self.flags = flags                      # neutral flag class -> translation, absent where numbers agree
         self.send_signal = send_signal          # (thread, info, action, mask): build the frame, enter the handler; False: no room
+        self.set_tls = set_tls if set_tls is not None else _no_tls      # (thread, address): its private memory is there
+        self.stray_signal = stray_signal        # sent to a thread that makes a call there is no name for; 0: none
+
+
+    def refuse(self, regs: memoryview, call_number: int, refusal: type[Errno]) -> None:
+        """The call that was made by `call_number` is refused."""
+        answer = self.succeed if call_number in self.error_results else self.fail
+        answer(regs, self.errno[refusal])
+
+
+def _no_tls(thread: Any, address: int) -> None:
+    """A system whose calls for it write registers themselves."""
 
 
 class Personality:
@@ -99,7 +149,10 @@ class Personality:
     `abis` has one entry for each instruction set whose calls it serves.  `exec` are the rules exec goes by (exec/rules.py).
     """
 
-    __slots__ = ("abis", "exec", "machine_name", "name", "on_exec", "on_exit", "release", "root", "sysname", "version")
+    __slots__ = (
+        "abis", "exec", "incomplete", "machine_name", "name", "on_exec", "on_exit", "own_process", "release", "root",
+        "signal_defaults", "slash_follows", "sysname", "version",
+    )
 
     def __init__(
         self,
@@ -114,8 +167,13 @@ class Personality:
         root: bytes | None = None,
         on_exec: Callable[[Any], None] | None = None,
         on_exit: Callable[[Any], None] | None = None,
+        signal_defaults: SignalDefaults = LINUX_DEFAULTS,
+        own_process: Collection[bytes] = (),
+        slash_follows: bool = False,
+        incomplete: str = "",
     ) -> None:
         self.name = name
+        self.incomplete = incomplete    # why its programs are looked at and not run yet; empty: they run
         self.abis = abis
         self.exec = exec
         self.sysname = sysname
@@ -125,6 +183,9 @@ class Personality:
         self.root = root                # where look-ups are tried first, as in /emul/NAME
         self.on_exec = on_exec
         self.on_exit = on_exit
+        self.signal_defaults = signal_defaults
+        self.slash_follows = slash_follows      # "link/" is what a link leads to, also where names are made, moved, removed
+        self.own_process = own_process  # names in /proc of the process that looks, beside `self`
 
 
 class Instrument:
@@ -139,14 +200,33 @@ class Instrument:
     def syscall_exit(self, thread: Any, call: Any, args: tuple[Any, ...] | None, result: int | Errno | None) -> None:
         """It ended: a value, a refusal, or None where it does not return.  `args` is None when decoding failed."""
 
+    def lookup(self, thread: Any, path: bytes) -> None:
+        """A thread's call, or an exec, looks this path up."""
+
     def signal(self, thread: Any, info: Any, handled: bool) -> None:
         """A signal is taken by a thread."""
 
     def fork(self, parent: Any, child: Any) -> None:
         """`parent` (a thread) made `child` (a thread)."""
 
+    def exec_strings(self, thread: Any, argv: tuple[bytes, ...], envp: tuple[bytes, ...]) -> None:
+        """An exec took these arguments and this part of the environment from its caller; it may fail yet (KTR_EXEC_ARG,
+        KTR_EXEC_ENV).  Told once, or in parts while they are copied.
+        """
+
+    def setid(self, thread: Any) -> None:
+        """The program that is about to run has set-id bits that count: who watches for the process's owner stops now,
+        unless root set it (ktrace).
+        """
+
     def exec(self, thread: Any, plan: Any) -> None:
         """A thread runs a new program now."""
 
     def exit(self, proc: Any) -> None:
         """A process ended."""
+
+    def utrace(self, thread: Any, name: bytes, data: bytes) -> None:
+        """A program tells of itself (utrace(2))."""
+
+    def policy(self, thread: Any, decision: Any) -> None:
+        """A policy refused something, or would have (`policy.confinement.Decision`)."""

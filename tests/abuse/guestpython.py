@@ -37,14 +37,15 @@ def resident_mib() -> int:
 def assault(program: str, *, seconds: float = 20) -> Assault:
     """Run a hostile Python program in a kernel of its own for at most `seconds`, then close the kernel, whatever it is doing.
 
-    Its `/tmp` is empty, whatever the host has in its own.
+    It runs in an empty directory of its own, whatever the host has elsewhere.
     """
     with tempfile.TemporaryDirectory() as empty:
-        return _assault(ring3.Kernel(mounts=[f"{empty}:/tmp:cow"]), program, seconds)
+        return _assault(program, seconds, empty)
 
 
-def _assault(kernel: ring3.Kernel, program: str, seconds: float) -> Assault:
-    process = kernel.spawn([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/")
+def _assault(program: str, seconds: float, cwd: str) -> Assault:
+    kernel = ring3.Kernel()
+    process = kernel.spawn([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
     said: list[tuple[bytes, bytes]] = []
     reader = threading.Thread(target=lambda: said.append(process.communicate()), daemon=True)
     reader.start()

@@ -135,8 +135,8 @@ for mount in ("/m/ro", "/m/rw", "/m/cow"):
     sys.stdout.flush()
     if os.fork() == 0:                       # out of a chroot, as root can; what lies beyond is the guest's own root
         top = os.open("/", os.O_RDONLY)
-        os.makedirs("/tmp/jail", exist_ok=True)
-        os.chroot("/tmp/jail")
+        os.makedirs("jail", exist_ok=True)
+        os.chroot("jail")
         os.fchdir(top)
         for _ in range(50): os.chdir("..")
         os.chroot(".")

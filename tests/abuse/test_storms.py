@@ -179,27 +179,27 @@ print("full")
 def test_deep_directories_and_chains_of_links() -> None:
     stands(assault("""
 import os
-os.chdir("/tmp")
+here = os.getcwd()
 for _ in range(2500): os.mkdir("d"); os.chdir("d")
-print(len(os.getcwd()))
-os.chdir("/tmp")
+print(len(os.getcwd()) - len(here))
+os.chdir(here)
 try: os.stat("/".join(["d"] * 2100))
 except OSError as error: print(error.strerror)
-for i in range(42): os.symlink(f"/tmp/l{i - 1}" if i else "/etc", f"/tmp/l{i}")
-print(os.path.isdir("/tmp/l39"), os.path.isdir("/tmp/l40"))
-os.symlink(".", "/tmp/a0")
-for i in range(1, 6): os.symlink("/".join([f"/tmp/a{i - 1}", *[f"a{i - 1}"] * 300]), f"/tmp/a{i}")
-try: os.stat("/tmp/a5")
+for i in range(42): os.symlink(f"l{i - 1}" if i else "/etc", f"l{i}")
+print(os.path.isdir("l39"), os.path.isdir("l40"))
+os.symlink(".", "a0")
+for i in range(1, 6): os.symlink("/".join([f"a{i - 1}"] * 301), f"a{i}")
+try: os.stat("a5")
 except OSError as error: print(error.strerror)
-"""), "5004\nFile name too long\nTrue False\nToo many levels of symbolic links\n")
+"""), "5000\nFile name too long\nTrue False\nToo many levels of symbolic links\n")
 
 
 def test_a_large_directory() -> None:
     stands(assault("""
 import os
-os.mkdir("/tmp/l")
-for i in range(10000): os.symlink("x", f"/tmp/l/{i}")
-print(len(os.listdir("/tmp/l")))
+os.mkdir("l")
+for i in range(10000): os.symlink("x", f"l/{i}")
+print(len(os.listdir("l")))
 """, seconds=40), "10000\n")
 
 

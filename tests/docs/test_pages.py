@@ -1,6 +1,7 @@
 """The README and the pages of docs/ say what happens: their commands are run and their output compared.
 
-A `console` block is shell commands (`$ `) with what they print; `…` stands for anything, a line of it alone for any lines.
+A `console` block is shell commands (`$ `, going on in lines with `> `) with what they print; `…` stands for anything, a line of
+it alone for any lines.
 A `python` block with prompts is a doctest.
 """
 
@@ -33,7 +34,8 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 def steps(block: str) -> list[tuple[str, str]]:
     """(command, what it prints) of a console block."""
-    parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)
+    parts = re.split(r"^\$ (.*(?:\n>(?: .*|$))*)\n", block, flags=re.MULTILINE)
+    parts[1::2] = [re.sub(r"\n> ?", "\n", command) for command in parts[1::2]]
     skipped = SKIPPED if os.geteuid() == 0 else (*SKIPPED, *ROOT_ONLY)
     return [(command, printed) for command, printed in zip(parts[1::2], parts[2::2], strict=True) if command not in skipped]
 
@@ -44,12 +46,13 @@ def matches(expected: str, printed: str) -> bool:
 
 
 @pytest.mark.needs_ptrace
+@pytest.mark.timeout(300)                    # the first `go build` for another system compiles Go's library
 @pytest.mark.parametrize("block", [pytest.param(text, id=name) for name, text in blocks("console") if steps(text)])
 def test_console(block: str, tmp_path: Path) -> None:
     # One shell for the whole block, so that `$?` and variables carry over.
     script = "".join(f"{command}\n{{ status=$?; echo '{MARK}'; (exit $status); }}\n" for command, _ in steps(block))
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280, check=False)
     printed = done.stdout.split(f"{MARK}\n")
     for (command, expected), output in zip(steps(block), printed[:-1], strict=True):
         assert matches(expected, output), f"$ {command}\n{output}\n--- expected\n{expected}\n--- standard error\n{done.stderr}"

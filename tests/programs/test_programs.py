@@ -47,12 +47,18 @@ def test_same_as_natively(program: Program, rounds: int) -> None:
                   timeout=program.timeout)
 
 
-def go_program(directory: Path) -> str:
-    """The Go program of the tests, built by whichever Go there is."""
+def go_command() -> str:
+    """Whichever Go there is."""
     beside = Path(sys.executable).parent / "go"
     go = str(beside) if beside.exists() else find_program("go")
     if go is None:
         pytest.skip("not installed: go")
+    return go
+
+
+def go_program(directory: Path) -> str:
+    """The Go program of the tests."""
+    go = go_command()
     program = directory / "hello"
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GO111MODULE": "off"}
     subprocess.run([go, "build", "-o", str(program), str(GO_SOURCE)], check=True, env=env, cwd=directory)

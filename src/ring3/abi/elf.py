@@ -21,6 +21,8 @@ EM_X86_64: Final = 62
 PT_LOAD: Final = 1
 PT_DYNAMIC: Final = 2
 PT_INTERP: Final = 3
+PT_NOTE: Final = 4
+PT_PHDR: Final = 6
 PT_GNU_STACK: Final = 0x6474E551
 
 PF_X: Final = 1
@@ -39,6 +41,7 @@ AT_UID: Final = 11
 AT_EUID: Final = 12
 AT_GID: Final = 13
 AT_EGID: Final = 14
+AT_STACKBASE: Final = 13            # NetBSD
 AT_PLATFORM: Final = 15
 AT_HWCAP: Final = 16
 AT_CLKTCK: Final = 17
@@ -52,6 +55,11 @@ AT_EXECFN: Final = 31
 AT_SYSINFO: Final = 32
 AT_SYSINFO_EHDR: Final = 33
 AT_MINSIGSTKSZ: Final = 51
+AT_NETBSD_EUID: Final = 2000
+AT_NETBSD_RUID: Final = 2001
+AT_NETBSD_EGID: Final = 2002
+AT_NETBSD_RGID: Final = 2003
+AT_SUN_EXECNAME: Final = 2014
 
 
 class Ehdr(NamedTuple):

@@ -188,6 +188,10 @@ class MMsgHdr(NamedTuple):
     transferred: int
 
 
+class SockAddr:
+    """A struct sockaddr ↔ the bytes Linux has for it; absent where a system has the same."""
+
+
 class CmsgHdr(NamedTuple):
     """struct cmsghdr: `length` counts the header."""
 

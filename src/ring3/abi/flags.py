@@ -34,6 +34,7 @@ class OpenFlags(enum.IntFlag):
     SYNC = 0o4000000
     PATH = 0o10000000
     TMPFILE = 0o20000000
+    NOSIGPIPE = 1 << 40         # BSD's: a write nobody will read sends no signal.  Beyond what a Linux program can say
 
 
 ACCMODE: Final = 0o3
@@ -99,12 +100,14 @@ AT_FDCWD: Final = -100
 
 
 class Access(enum.IntFlag):
-    """access(2), and what namei checks."""
+    """access(2), and what namei checks.  The last two are for the veil alone: no file's mode has a bit for them."""
 
     EXISTS = 0
     EXECUTE = 1
     WRITE = 2
     READ = 4
+    CREATE = 8          # make, remove or rename this name
+    BROWSE = 16         # list this directory
 
 
 class Whence(enum.IntEnum):

@@ -58,6 +58,13 @@ class Rusage(NamedTuple):
     nivcsw: int = 0
 
 
+class Wrusage(NamedTuple):
+    """struct wrusage (wait6): a child's own usage, and that of its children."""
+
+    itself: Rusage
+    children: Rusage
+
+
 class Tms(NamedTuple):
     """times(2), in clock ticks."""
 
@@ -153,6 +160,10 @@ class Word:
 
 class Int32:
     """Names the layout of a C int."""
+
+
+class WaitStatus:
+    """Names the layout of a wait status word: an int, `code << 8 | signal` as wait(2) has it."""
 
 
 class UInt32:

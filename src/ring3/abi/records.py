@@ -63,6 +63,15 @@ class StatFs(NamedTuple):
     flags: int
 
 
+class MountedFs(NamedTuple):
+    """BSD's statvfs(2): a `StatFs`, what kind of file system, where it is mounted and from what."""
+
+    fs: StatFs
+    kind: bytes
+    on: bytes
+    source: bytes
+
+
 class WinSize(NamedTuple):
     """A terminal's size in characters and pixels."""
 

@@ -47,6 +47,8 @@ class Signal(enum.IntEnum):
 
 NSIG: Final = 64
 SIGRTMIN: Final = 32
+SIGEMT: Final = 16           # NetBSD's: has the number that Linux gives a signal nobody sends (SIGSTKFLT)
+SIGINFO: Final = 64          # NetBSD's: has the number of Linux's last real-time signal, which NetBSD has not
 SIG_DFL: Final = 0
 SIG_IGN: Final = 1
 
@@ -96,6 +98,16 @@ UNBLOCKABLE: Final = mask_of(Signal.SIGKILL, Signal.SIGSTOP)
 SYNCHRONOUS: Final = mask_of(
     Signal.SIGSEGV, Signal.SIGBUS, Signal.SIGILL, Signal.SIGTRAP, Signal.SIGFPE, Signal.SIGSYS,
 )
+
+
+class SignalDefaults(NamedTuple):
+    """What signals do in one system when a program says nothing: masks.  What none of them holds ends the process."""
+
+    ignored: int
+    dumps: int
+
+
+LINUX_DEFAULTS: Final = SignalDefaults(IGNORED, DUMPS)
 
 
 class SaFlags(enum.IntFlag):

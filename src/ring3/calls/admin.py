@@ -21,43 +21,43 @@ def sys_rseq(t: Thread, rseq: Pointer, rseq_len: UInt, flags: Int, sig: UInt) ->
     raise ENOSYS
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_acct(t: Thread, filename: OptionalPath) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_reboot(t: Thread, magic1: UInt, magic2: UInt, cmd: UInt, arg: Pointer) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_swapon(t: Thread, path: OptionalPath, flags: Int) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_swapoff(t: Thread, path: OptionalPath) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_vhangup(t: Thread) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_iopl(t: Thread, level: UInt) -> int:
     """Refused."""
     raise EINVAL if level > 3 else EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_ioperm(t: Thread, from_: Size, num: Size, turn_on: Int) -> int:
     """Refused."""
     if from_ + num > 65536 or not num:
@@ -67,31 +67,31 @@ def sys_ioperm(t: Thread, from_: Size, num: Size, turn_on: Int) -> int:
     return 0
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_init_module(t: Thread, image: Pointer, len: Size, args: Pointer) -> int:  # noqa: A002
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_finit_module(t: Thread, fd: Int, args: Pointer, flags: Int) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_delete_module(t: Thread, name: Pointer, flags: UInt) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_kexec_load(t: Thread, entry: Pointer, nr_segments: Size, segments: Pointer, flags: Size) -> int:
     """Refused."""
     raise EPERM
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_syslog(t: Thread, type: Int, buf: Pointer, len: Int) -> int:  # noqa: A002
     """The kernel's log: empty; clearing and setting levels is refused."""
     if type in (3, 10):

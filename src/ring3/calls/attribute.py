@@ -11,7 +11,7 @@ from typing import Final
 from ring3.abi.filerecords import Seconds, UtimBuf
 from ring3.abi.flags import ACCMODE, AT_FDCWD, Access, AtFlags, FileType, OpenFlags
 from ring3.abi.records import AttrChange
-from ring3.calls.place import lookup, opened, subject
+from ring3.calls.place import changing, lookup, opened, subject
 from ring3.calls.sysarg import AtFlag, DirFd, Fd, Int, Mode, Offset, Offset64, OptionalPath, Path
 from ring3.calls.sysarg_files import Owner, TimespecPair, TimevalPair, UtimRecord
 from ring3.calls.syscall import syscall
@@ -73,7 +73,7 @@ def sys_chmod(t: Thread, path: Path, mode: Mode) -> int:
 @syscall(pledge="fattr")
 def sys_fchmod(t: Thread, fd: Fd, mode: Mode) -> int:
     """chmod of an open file.  EBADF."""
-    return _chmod(t, opened(t, fd), mode)
+    return _chmod(t, changing(t, fd), mode)
 
 
 @syscall(pledge="fattr")
@@ -118,7 +118,7 @@ def sys_lchown(t: Thread, path: Path, uid: Owner, gid: Owner) -> int:
 @syscall(pledge="chown")
 def sys_fchown(t: Thread, fd: Fd, uid: Owner, gid: Owner) -> int:
     """chown of an open file."""
-    return change(t, opened(t, fd), AttrChange(uid=uid, gid=gid))
+    return change(t, changing(t, fd), AttrChange(uid=uid, gid=gid))
 
 
 @syscall(pledge="chown")
@@ -140,7 +140,7 @@ def set_times(
     if by_fd and path is None and dirfd != AT_FDCWD:
         if flags:
             raise EINVAL
-        target: Dentry | File = opened(t, dirfd)
+        target: Dentry | File = changing(t, dirfd)
     else:
         target = subject(t, dirfd, path, flags, _NOFOLLOW_OR_EMPTY, access=Access.WRITE)
     vnode = _writable_vnode(target)
@@ -198,7 +198,7 @@ def _seconds(times: UtimBuf | None) -> tuple[Seconds, Seconds] | None:
 
 
 # --- size
-def _check_growth(t: Thread, vnode: Vnode, size: int) -> None:
+def check_growth(t: Thread, vnode: Vnode, size: int) -> None:
     """Raises EFBIG, with SIGXFSZ, for a file that would grow beyond RLIMIT_FSIZE."""
     limit = t.proc.rlimit(Rlimit.FSIZE)
     if size > limit and size > vnode.getattr().size:
@@ -220,7 +220,9 @@ def truncate_path(t: Thread, path: bytes, length: int) -> int:
     permission(t.proc.cred, vnode.getattr(), Access.WRITE)
     if vnode.denied_writers > 0:
         raise ETXTBSY
-    _check_growth(t, vnode, length)
+    check_growth(t, vnode, length)
+    if t.system.guard is not None:
+        t.system.guard.opens(dentry, writes=True)
     vnode.truncate(length)
     return 0
 
@@ -237,7 +239,7 @@ def truncate_file(t: Thread, fd: int, length: int) -> int:
         return 0
     if file.vnode is None or file.vnode.type != FileType.REG:
         raise EINVAL
-    _check_growth(t, file.vnode, length)
+    check_growth(t, file.vnode, length)
     file.vnode.truncate(length)
     return 0
 
@@ -286,7 +288,7 @@ def sys_fallocate(t: Thread, fd: Fd, mode: Int, offset: Offset64, length: Offset
     if offset + length > MAX_OFFSET:
         raise EFBIG
     if not mode & FALLOC_KEEP_SIZE:
-        _check_growth(t, vnode, offset + length)
+        check_growth(t, vnode, offset + length)
     vnode.fallocate(mode, offset, length)
     return 0
 

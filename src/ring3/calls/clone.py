@@ -67,7 +67,7 @@ def sys_vfork(t: Thread) -> Answer:
     return give_birth(t, Birth(_F.VM | _F.VFORK))
 
 
-@syscall(pledge="proc")
+@syscall(pledge="proc thread")
 def sys_clone(
     t: Thread, flags: CloneFlagWord, stack: Pointer, parent_tid: IntOut, child_tid: Pointer, tls: Pointer
 ) -> Answer:
@@ -83,7 +83,7 @@ def clone(t: Thread, word: int, stack: int, parent_tid: int, child_tid: int, tls
     return give_birth(t, Birth(flags, word & _CSIGNAL, stack, parent_tid, child_tid, tls, parent_tid))
 
 
-@syscall(pledge="proc")
+@syscall(pledge="proc thread")
 def sys_clone3(t: Thread, args: Pointer, size: Size) -> Answer:
     """clone with its arguments in a struct."""
     return give_birth(t, _read_args(t, args, size))
@@ -143,6 +143,7 @@ def give_birth(t: Thread, birth: Birth) -> Answer:
     Raises EINVAL, EPERM, EAGAIN, ENOMEM, EFAULT; no child is left behind then.
     """
     flags = birth.flags
+    t.needs("thread" if flags & _F.THREAD else "proc")
     check(t, flags)
     system, p = t.system, t.proc
     abi = system.call_abi(t)
@@ -154,7 +155,7 @@ def give_birth(t: Thread, birth: Birth) -> Answer:
     try:
         _place(t, child, birth)
     except Errno:
-        _undo(child)
+        undo(child)
         raise
     number = child.tid
     _tell_ids(t, child, birth)
@@ -169,7 +170,7 @@ def give_birth(t: Thread, birth: Birth) -> Answer:
     if flags & _F.VFORK:
         child.proc.vfork_done = False
     system.leave(child)
-    return _wait_for_vfork(child) if flags & _F.VFORK and not flags & _F.THREAD else number
+    return wait_for_vfork(child) if flags & _F.VFORK and not flags & _F.THREAD else number
 
 
 def _place(t: Thread, child: Thread, birth: Birth) -> None:
@@ -201,7 +202,7 @@ def _tell_ids(t: Thread, child: Thread, birth: Birth) -> None:
     child.clear_child_tid = birth.child_tid if birth.flags & _F.CHILD_CLEARTID else 0
 
 
-def _undo(child: Thread) -> None:
+def undo(child: Thread) -> None:
     """Take back a child nobody has seen."""
     p, system = child.proc, child.system
     child.state = ThreadState.DEAD
@@ -217,7 +218,7 @@ def _undo(child: Thread) -> None:
     p.fds.release()
 
 
-async def _wait_for_vfork(child: Thread) -> int:
+async def wait_for_vfork(child: Thread) -> int:
     """The parent of a vfork waits; only death ends that early."""
     p, pid = child.proc, child.tid
     while not p.vfork_done:

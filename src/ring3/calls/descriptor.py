@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ring3.abi.filerecords import OpenHow
-from ring3.abi.flags import AT_FDCWD, OpenFlags
+from ring3.abi.flags import ACCMODE, AT_FDCWD, OpenFlags
 from ring3.calls.place import start
 from ring3.calls.sysarg import Addr, DirFd, Fd, Mode, OpenFlag, Path, Size, UInt
 from ring3.calls.sysarg_files import MemfdFlag, TwoFds
@@ -27,6 +27,8 @@ from ring3.vfs.pipe import make_pipe
 from ring3.waiting import sleep_on
 
 _NOFILE = int(Rlimit.NOFILE)
+_MAKES = int(OpenFlags.CREAT) | int(OpenFlags.TMPFILE) & ~int(OpenFlags.DIRECTORY)
+_PROMISES = (("rpath",), ("wpath",), ("rpath", "wpath"), ("rpath", "wpath"))       # by access mode
 _NOT_KEPT: Final = int(~(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC))
 _LARGEFILE, _PATH = int(OpenFlags.LARGEFILE), int(OpenFlags.PATH)
 _NOT_LARGE = (1 << 31) - 1
@@ -51,11 +53,21 @@ def install(t: Thread, file: File, *, cloexec: bool = False) -> int:
 
 
 # --- open
+def _promises(bits: int) -> tuple[str, ...]:
+    """What an open needs to have been promised."""
+    words = _PROMISES[bits & ACCMODE]
+    if bits & OpenFlags.TRUNC and not bits & ACCMODE:
+        words = ("rpath", "wpath")
+    return (*words, "cpath") if bits & _MAKES else words
+
+
 def open_at(
     t: Thread, dirfd: int, path: bytes, flags: OpenFlags, mode: int, resolve: Resolve = Resolve.NONE
 ) -> Answer:
     """All of the open calls.  A FIFO without its other side makes a coroutine of it."""
     p = t.proc
+    if p.confinement is not None:
+        t.needs(*_promises(int(flags)))
     if p.fds.lowest() >= p.rlimits[_NOFILE][0]:
         raise EMFILE
     large = t.system.call_abi(t).word_size == 8

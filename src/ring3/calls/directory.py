@@ -243,7 +243,7 @@ def _enter(t: Thread, dentry: Dentry) -> Dentry:
 @syscall(pledge="rpath")
 def sys_chdir(t: Thread, path: Path) -> int:
     """Change the current directory.  ENOENT, ENOTDIR, EACCES."""
-    t.proc.fs.cwd = _enter(t, namei(namei_context(t), path, access=Access.EXECUTE))
+    t.proc.fs.cwd = _enter(t, namei(namei_context(t), path))
     return 0
 
 
@@ -260,7 +260,7 @@ def sys_fchdir(t: Thread, fd: Fd) -> int:
 @syscall(pledge="root")
 def sys_chroot(t: Thread, path: Path) -> int:
     """Change the root directory.  EPERM for the unprivileged."""
-    dentry = _enter(t, namei(namei_context(t), path, access=Access.EXECUTE))
+    dentry = _enter(t, namei(namei_context(t), path))
     if not t.proc.cred.privileged:
         raise EPERM
     t.proc.fs.root = dentry

@@ -9,11 +9,8 @@ from ring3.abi.flags import AT_FDCWD, AtFlags
 from ring3.calls.sysarg import AtFlag, DirFd, Environment, Path, Vector
 from ring3.calls.syscall import JUST_RETURN, syscall
 from ring3.errors import EINVAL, ENOENT, ENOTDIR
-from ring3.exec.check import check_exec
-from ring3.exec.commit import commit, die
-from ring3.exec.load import load
+from ring3.exec import execute as execution
 from ring3.exec.package import ExecRequest
-from ring3.exec.plan import ExecDeath
 from ring3.proc.proc import Thread
 
 _ALLOWED = AtFlags.SYMLINK_NOFOLLOW | AtFlags.EMPTY_PATH | AtFlags.EXECVE_CHECK
@@ -56,12 +53,4 @@ def sys_execveat(t: Thread, dirfd: DirFd, path: Path, argv: Vector, envp: Enviro
 
 def execute(t: Thread, request: ExecRequest) -> int:
     """The whole of an exec.  Raises the `Errno` of a refusal; 0 after a mere check."""
-    plan = check_exec(t, request)
-    if plan is None:
-        return 0
-    outcome = plan if isinstance(plan, ExecDeath) else load(t, plan)
-    if isinstance(outcome, ExecDeath):
-        die(t, outcome)
-    else:
-        commit(t, outcome)
-    return JUST_RETURN
+    return JUST_RETURN if execution.execute(t, request) else 0

@@ -154,7 +154,7 @@ def _set_lease(_t: Thread, _fd: int, _file: File, arg: int) -> int:
 
 
 # --- record locks
-def _key(file: File) -> tuple[int, int]:
+def lock_key(file: File) -> tuple[int, int]:
     """Under which name a file's locks are kept; files without a vnode stand for themselves."""
     if file.vnode is not None:
         return file.vnode.fileid
@@ -200,7 +200,7 @@ def _getlk(t: Thread, file: File, addr: int, record: type, *, description: bool)
     wanted = _read_lock(t, file, record, addr, description=description)
     if wanted.type == UNLOCK and not description:
         raise EINVAL
-    held = t.system.file_locks.conflict(_key(file), wanted)
+    held = t.system.file_locks.conflict(lock_key(file), wanted)
     if held is None:
         answer = fetch(t, record, addr)._replace(type=UNLOCK)
     else:
@@ -214,7 +214,7 @@ def _setlk(t: Thread, file: File, addr: int, record: type, *, wait: bool, descri
     access = file.flags & ACCMODE
     if (wanted.type == READ and access == OpenFlags.WRONLY) or (wanted.type == WRITE and access == OpenFlags.RDONLY):
         raise EBADF
-    locks, key = t.system.file_locks, _key(file)
+    locks, key = t.system.file_locks, lock_key(file)
     if wanted.type == UNLOCK or locks.conflict(key, wanted) is None:
         locks.put(key, wanted)
         return 0
@@ -239,7 +239,8 @@ async def _setlk_later(t: Thread, file: File, key: tuple[int, int], wanted: Lock
     return 0
 
 
-def _lock_commands(record: type, first: int, *, description: bool = False) -> dict[int, Handler]:
+def lock_commands(record: type, first: int, *, description: bool = False) -> dict[int, Handler]:
+    """The three commands about record locks, asking, setting and waiting; `first` is the number of the first."""
     return {
         first: lambda t, _fd, file, arg: _getlk(t, file, arg, record, description=description),
         first + 1: lambda t, _fd, file, arg: _setlk(t, file, arg, record, wait=False, description=description),
@@ -251,10 +252,10 @@ COMMANDS: Final[dict[int, Handler]] = {
     0: _dupfd, 1: _getfd, 2: _setfd, 3: _getfl, 4: _setfl, 8: _setown, 9: _getown, 10: _setsig, 11: _getsig, 15: _setown_ex,
     16: _getown_ex, 1024: _set_lease, 1025: _get_lease, 1030: _dupfd_cloexec, 1031: _set_pipe_size, 1032: _get_pipe_size,
     1033: _add_seals, 1034: _get_seals,
-    **_lock_commands(Flock, 5),
+    **lock_commands(Flock, 5),
 }
 COMMANDS64: Final[dict[int, Handler]] = {
-    **COMMANDS, **_lock_commands(Flock64, 12), **_lock_commands(Flock64, 36, description=True),
+    **COMMANDS, **lock_commands(Flock64, 12), **lock_commands(Flock64, 36, description=True),
 }
 
 
@@ -280,7 +281,7 @@ LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
 LOCK_MAND = 32                  # of old times: accepted and without effect
 
 
-@syscall(pledge="flock")
+@syscall(pledge="stdio")
 def sys_flock(t: Thread, fd: Fd, operation: LockOperation) -> Answer:
     """Lock a whole file for an open description.  EAGAIN with LOCK_NB, EINVAL."""
     if operation & LOCK_MAND:
@@ -289,7 +290,7 @@ def sys_flock(t: Thread, fd: Fd, operation: LockOperation) -> Answer:
     if kind not in (LOCK_SH, LOCK_EX, LOCK_UN):
         raise EINVAL
     file = opened(t, fd)
-    locks, key = t.system.file_locks, _key(file)
+    locks, key = t.system.file_locks, lock_key(file)
     if kind == LOCK_UN:
         locks.unflock(key, file)
         return 0

@@ -125,11 +125,13 @@ def _groups(cred: Cred) -> _Three:
     return cred.rgid, cred.egid, cred.sgid
 
 
-def _become_user(t: Thread, ids: _Three) -> int:
+def become_user(t: Thread, ids: _Three) -> int:
+    """Take (real, effective, saved) user ids."""
     return _become(t, t.proc.cred._replace(ruid=ids[0], euid=ids[1], suid=ids[2], fsuid=ids[1]))
 
 
-def _become_group(t: Thread, ids: _Three) -> int:
+def become_group(t: Thread, ids: _Three) -> int:
+    """Take (real, effective, saved) group ids."""
     return _become(t, t.proc.cred._replace(rgid=ids[0], egid=ids[1], sgid=ids[2], fsgid=ids[1]))
 
 
@@ -137,21 +139,21 @@ def _become_group(t: Thread, ids: _Three) -> int:
 def sys_setuid(t: Thread, uid: UInt) -> int:
     """Become a user: all ids for root, the effective one for others."""
     cred = t.proc.cred
-    return _become_user(t, _set(cred, _users(cred), uid))
+    return become_user(t, _set(cred, _users(cred), uid))
 
 
 @syscall(pledge="id")
 def sys_setreuid(t: Thread, ruid: UInt, euid: UInt) -> int:
     """Set real and effective user id."""
     cred = t.proc.cred
-    return _become_user(t, _set_two(cred, _users(cred), ruid, euid))
+    return become_user(t, _set_two(cred, _users(cred), ruid, euid))
 
 
 @syscall(pledge="id")
 def sys_setresuid(t: Thread, ruid: UInt, euid: UInt, suid: UInt) -> int:
     """Set real, effective and saved user id."""
     cred = t.proc.cred
-    return _become_user(t, _set_three(cred, _users(cred), (ruid, euid, suid)))
+    return become_user(t, _set_three(cred, _users(cred), (ruid, euid, suid)))
 
 
 @syscall(pledge="id")
@@ -167,21 +169,21 @@ def sys_setfsuid(t: Thread, uid: UInt) -> int:
 def sys_setgid(t: Thread, gid: UInt) -> int:
     """Become a group: all ids for root, the effective one for others."""
     cred = t.proc.cred
-    return _become_group(t, _set(cred, _groups(cred), gid))
+    return become_group(t, _set(cred, _groups(cred), gid))
 
 
 @syscall(pledge="id")
 def sys_setregid(t: Thread, rgid: UInt, egid: UInt) -> int:
     """Set real and effective group id."""
     cred = t.proc.cred
-    return _become_group(t, _set_two(cred, _groups(cred), rgid, egid))
+    return become_group(t, _set_two(cred, _groups(cred), rgid, egid))
 
 
 @syscall(pledge="id")
 def sys_setresgid(t: Thread, rgid: UInt, egid: UInt, sgid: UInt) -> int:
     """Set real, effective and saved group id."""
     cred = t.proc.cred
-    return _become_group(t, _set_three(cred, _groups(cred), (rgid, egid, sgid)))
+    return become_group(t, _set_three(cred, _groups(cred), (rgid, egid, sgid)))
 
 
 @syscall(pledge="id")

@@ -17,19 +17,25 @@ from ring3.calls.syscall import syscall
 from ring3.calls.terminal import check_foreground
 from ring3.errors import EOPNOTSUPP
 from ring3.proc.proc import Thread
+from ring3.protocols import GuestMemory
 from ring3.vfs.file import File
 from ring3.vfs.pty import PtyMaster
-from ring3.vfs.tty import FIONREAD, GUARDED, TIOCGPTPEER, get_int, put_int
+from ring3.vfs.tty import FIONREAD, GUARDED, TIOCGPTPEER, TIOCNOTTY, TIOCSCTTY, TIOCSTI, TIOCSWINSZ, get_int, put_int
 
 FIGETBSZ, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE, FICLONE = 2, 0x5421, 0x5450, 0x5451, 0x5452, 0x5460, 0x40049409
+_TAKES_TERMINAL: Final = frozenset((TIOCSTI, TIOCSCTTY, TIOCSWINSZ, TIOCNOTTY))      # changes it beyond what GUARDED holds
 _PLAIN: Final = (FileType.REG, FileType.DIR, FileType.LNK)
 
 
 @syscall(pledge="stdio tty")
 def sys_ioctl(t: Thread, fd: Fd, request: IoctlRequest, arg: RequestArg) -> int:
     """Ask or tell a file something.  ENOTTY for what it does not understand, EFAULT."""
+    return do_ioctl(t, fd, request, arg, t.proc.vm)
+
+
+def do_ioctl(t: Thread, fd: int, request: int, arg: int, memory: GuestMemory) -> int:
+    """ioctl in Linux's numbers; what `arg` points to is in `memory`.  Raises what `sys_ioctl` does."""
     file = opened(t, fd)
-    memory = t.proc.vm
     if request in (FIOCLEX, FIONCLEX):
         set_cloexec(t, fd, on=request == FIOCLEX)
         return 0
@@ -37,6 +43,8 @@ def sys_ioctl(t: Thread, fd: Fd, request: IoctlRequest, arg: RequestArg) -> int:
         flag = OpenFlags.NONBLOCK if request == FIONBIO else OpenFlags.ASYNC
         file.flags = file.flags | flag if get_int(memory, arg) else file.flags & ~flag
         return 0
+    if request in GUARDED or request in _TAKES_TERMINAL:
+        t.needs("tty")
     if request in GUARDED:
         check_foreground(t, file, write=True, forced=True)
     if request == TIOCGPTPEER and isinstance(file, PtyMaster):

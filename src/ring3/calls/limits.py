@@ -89,6 +89,8 @@ def sys_prlimit64(t: Thread, pid: Pid, resource: ResourceArg, new_limit: Pointer
         data = vm.copyin(new_limit, 16)
         new = Rlimits(int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little"))
     target = find_process(t.system, pid) if pid else t.proc
+    if new is not None or target is not t.proc:
+        t.needs("proc")
     mine, theirs = t.proc.cred, target.cred
     if target is not t.proc and not mine.privileged and (
         {theirs.euid, theirs.suid, theirs.ruid} != {mine.ruid} or {theirs.egid, theirs.sgid, theirs.rgid} != {mine.rgid}
@@ -103,7 +105,7 @@ def sys_prlimit64(t: Thread, pid: Pid, resource: ResourceArg, new_limit: Pointer
 
 
 # --- nice
-def _subjects(t: Thread, which: int, who: int) -> list[Proc]:
+def subjects(t: Thread, which: int, who: int) -> list[Proc]:
     """Raises EINVAL, ESRCH."""
     system = t.system
     if which == 0:
@@ -123,7 +125,7 @@ def _subjects(t: Thread, which: int, who: int) -> list[Proc]:
 @syscall(pledge="stdio")
 def sys_getpriority(t: Thread, which: PriorityWhich, who: Int) -> int:
     """20 minus the lowest nice value of those meant."""
-    return 20 - min(p.nice for p in _subjects(t, which, who))
+    return 20 - min(p.nice for p in subjects(t, which, who))
 
 
 @syscall(pledge="proc")
@@ -131,7 +133,7 @@ def sys_setpriority(t: Thread, which: PriorityWhich, who: Int, prio: Int) -> int
     """Set the nice value of those meant."""
     nice = min(max(prio, -20), 19)
     mine = t.proc.cred
-    for p in _subjects(t, which, who):
+    for p in subjects(t, which, who):
         if not mine.privileged and mine.euid not in (p.cred.ruid, p.cred.euid):
             raise EPERM
         _check_nice(t, p, nice)
@@ -349,7 +351,7 @@ def sys_ioprio_set(t: Thread, which: Int, who: Int, ioprio: Int) -> int:
         raise EINVAL
     if kind == 1 and not t.proc.cred.privileged:
         raise EPERM
-    for p in _subjects(t, which - 1, who):
+    for p in subjects(t, which - 1, who):
         for thread in p.live_threads():
             thread.sched = sched_of(thread)._replace(ioprio=ioprio)
     return 0
@@ -360,5 +362,5 @@ def sys_ioprio_get(t: Thread, which: Int, who: Int) -> int:
     """The I/O priority of those meant."""
     if which not in (1, 2, 3):
         raise EINVAL
-    return max((sched_of(thread).ioprio for p in _subjects(t, which - 1, who) for thread in p.threads.values()), default=0)
+    return max((sched_of(thread).ioprio for p in subjects(t, which - 1, who) for thread in p.threads.values()), default=0)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ring3.abi.flags import ACCMODE, FileType, MapFlags, MountFlags, OpenFlags, Prot, RemapFlags
+from ring3.abi.flags import ACCMODE, Access, FileType, MapFlags, MountFlags, OpenFlags, Prot, RemapFlags
 from ring3.calls.sysarg import Addr, Fd, MapFlag, ProtFlag, RemapFlag, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import (
@@ -58,6 +58,9 @@ def sys_mmap(t: Thread, addr: Addr, length: Size, prot: ProtFlag, flags: MapFlag
 def do_mmap(t: Thread, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
     """mmap with a checked offset in bytes; where it was mapped.  Raises what mmap(2) lists."""
     file: File | None = None
+    if prot & Prot.EXEC and t.proc.confinement is not None:
+        writable = bool(prot & Prot.WRITE or flags & _TYPE != _PRIVATE)
+        _ask_exec(t, None if flags & _M.ANONYMOUS else t.proc.fds.get(fd), writable=writable)
     if not flags & _M.ANONYMOUS:
         file = t.proc.fds.get(fd)
         if isinstance(file, PathFile):
@@ -193,6 +196,18 @@ def sys_munmap(t: Thread, addr: Addr, length: Size) -> int:
     return 0
 
 
+def _ask_exec(t: Thread, file: File | None, *, writable: bool) -> None:
+    """A named file's own pages need no promise, as loaders map them, but must be unveiled to be run.
+
+    Raises EPERM, EACCES, ENOENT.
+    """
+    dentry = file.dentry if file is not None else None
+    if writable or dentry is None or dentry.deleted:
+        t.needs("prot_exec")
+    elif t.proc.veil is not None:
+        t.proc.veil.check(dentry, b"", Access.EXECUTE)
+
+
 def _unmap(vm: VMSpace, start: int, end: int) -> None:
     """Raises EINVAL for a range that leaves what a program may have."""
     if end > vm.user_top:
@@ -215,6 +230,8 @@ def sys_mprotect(t: Thread, addr: Addr, length: Size, prot: ProtFlag) -> int:
         raise ENOMEM
     if word & ~0xF:
         raise EINVAL
+    if word & Prot.EXEC:
+        t.needs("prot_exec")
     vm = t.proc.vm
     first = vm.overlapping(addr, end)
     if not first:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ring3.abi.flags import AT_FDCWD, MountFlags
+from ring3.abi.flags import AT_FDCWD, Access, MountFlags
 from ring3.calls.place import lookup
 from ring3.calls.sysarg import Addr, Int, OptionalPath, Path, Word
 from ring3.calls.syscall import syscall
@@ -35,7 +35,7 @@ def sys_mount(t: Thread, source: OptionalPath, target: Path, kind: OptionalPath,
     del source, data
     if flags & 0xFFFF_0000 == 0xC0ED_0000:      # MS_MGC_VAL of old times
         flags &= 0xFFFF
-    dentry = lookup(t, AT_FDCWD, target)
+    dentry = lookup(t, AT_FDCWD, target, access=Access.CREATE)
     if not t.proc.cred.privileged:
         raise EPERM
     if flags & (MS_REMOUNT | MS_BIND | MS_MOVE):
@@ -66,6 +66,8 @@ def _unmount(t: Thread, path: bytes, flags: int) -> int:
         raise EPERM
     if dentry.parent is not None or flags & _MNT_EXPIRE:
         raise EINVAL
+    if t.system.guard is not None:
+        t.system.guard.unmounts(dentry.mount)
     t.system.mounts.unmount(dentry.mount)
     return 0
 

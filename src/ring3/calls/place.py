@@ -46,11 +46,29 @@ def subject(
         raise EINVAL
     if not path:
         if bits & _EMPTY_PATH:
-            return t.proc.fs.cwd if dirfd == AT_FDCWD else t.proc.fds.get(dirfd)
+            target = t.proc.fs.cwd if dirfd == AT_FDCWD else t.proc.fds.get(dirfd)
+            if access and t.proc.veil is not None:
+                _unveiled(t, target, access)
+            return target
         if path is None:
             raise EFAULT
     follow = not bits & _NOFOLLOW
     return namei(namei_context(t), path, at=start(t, dirfd, path), follow=follow, access=access)
+
+
+def _unveiled(t: Thread, target: Dentry | File, access: Access) -> None:
+    """An open file was unveiled for what it was opened for; its attributes are another matter.  Raises ENOENT, EACCES."""
+    dentry = target.dentry if isinstance(target, File) else target
+    if dentry is not None:
+        t.proc.veil.check(dentry, b"", access)
+
+
+def changing(t: Thread, fd: int) -> File:
+    """The open file behind `fd`, whose attributes are to be changed.  Raises EBADF; ENOENT and EACCES where it is veiled."""
+    file = opened(t, fd)
+    if t.proc.veil is not None:
+        _unveiled(t, file, Access.WRITE)
+    return file
 
 
 def opened(t: Thread, fd: int) -> File:

@@ -202,7 +202,7 @@ async def _timed(t: Thread, waiting: Coroutine[Any, Any, int], left: InOut, dead
 
 def put_time_left(t: Thread, left: InOut, deadline_ns: int | None) -> None:
     """Write back what is left of a timeout; a program may keep it in memory that cannot be written."""
-    if deadline_ns is None or left.value is None:
+    if deadline_ns is None or left.value is None or not left.addr:
         return
     ns = max(deadline_ns - t.system.now_ns(), 0)
     try:
@@ -215,7 +215,11 @@ def put_time_left(t: Thread, left: InOut, deadline_ns: int | None) -> None:
 def sys_ppoll(t: Thread, fds: PollArray, nfds: UInt, timeout: TimeoutLeft, mask: MaskAddr, size: Size) -> Answer:
     """poll with a signal mask that holds while it waits, and what is left of the timeout written back."""
     sigmask = read_mask(t, mask, size)
-    polled = read_poll_set(t, fds, nfds)
+    return poll_with_mask(t, read_poll_set(t, fds, nfds), timeout, sigmask)
+
+
+def poll_with_mask(t: Thread, polled: PollSet, timeout: InOut, sigmask: int | None) -> Answer:
+    """poll until `timeout` (ns, None for ever) under a mask; what is left is written back where there is an address."""
     deadline_ns = deadline(t, timeout.value)
     return _wait(
         t, lambda: _poll_now(t, polled, timeout.value), lambda: _poll_later(t, polled, deadline_ns), sigmask, timeout, deadline_ns

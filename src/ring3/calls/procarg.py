@@ -24,6 +24,7 @@ from ring3.abi.procrecords import (
     Tms,
     UInt32,
     UserDesc,
+    WaitStatus,
     Word,
 )
 from ring3.abi.records import Timespec, Timespec64, Timeval
@@ -166,7 +167,7 @@ AltStackAt = Annotated[int, At(AltStack, shown.alt_stack)]
 AltStackOut = Annotated[int, At(AltStack, shown.alt_stack, out=True)]
 SigInfoAt = Annotated[int, At(SigInfo, shown.sig_info)]
 SigInfoOut = Annotated[int, At(SigInfo, shown.sig_info, out=True)]
-StatusOut = Annotated[int, At(Int32, shown.wait_status, out=True)]
+StatusOut = Annotated[int, At(WaitStatus, shown.wait_status, out=True)]
 IntOut = Annotated[int, Listed(Int32, out=True)]
 IdOut = Annotated[int, Listed(UInt32, out=True)]
 WordOut = Annotated[int, Listed(Word, out=True)]

@@ -100,7 +100,7 @@ def sys_setsid(t: Thread) -> int:
     p = t.proc
     if p.session.sid == p.pid or any(other.pgrp == p.pid for other in t.system.procs.values()):
         raise EPERM
-    p.session = Session(p.pid)
+    p.session = Session(p.pid, p.session.login)
     p.pgrp = p.pid
     return p.pid
 

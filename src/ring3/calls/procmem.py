@@ -17,14 +17,14 @@ from ring3.vm.vmspace import VMSpace
 _PIECE = 1 << 20
 
 
-@syscall(pledge="proc")
+@syscall(pledge="ptrace")
 def sys_process_vm_readv(t: Thread, pid: Pid, lvec: Pointer, liovcnt: Size, rvec: Pointer, riovcnt: Size, flags: Size) -> int:
     """Copy from another process."""
     here, there, remote = _sides(t, pid, (lvec, liovcnt), (rvec, riovcnt), flags)
     return _copy(there, GuestBuffers(t.proc.vm, here)) if remote is not None else 0
 
 
-@syscall(pledge="proc")
+@syscall(pledge="ptrace")
 def sys_process_vm_writev(t: Thread, pid: Pid, lvec: Pointer, liovcnt: Size, rvec: Pointer, riovcnt: Size, flags: Size) -> int:
     """Copy to another process."""
     here, there, remote = _sides(t, pid, (lvec, liovcnt), (rvec, riovcnt), flags)

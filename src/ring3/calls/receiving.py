@@ -14,13 +14,13 @@ from ring3.abi.filerecords import CmsgHdr, MMsgHdr, MsgHdr, Ucred
 from ring3.calls.buffers import IOV_MAX, GuestBuffers, read_iovecs
 from ring3.calls.guest import fetch
 from ring3.calls.sending import MMSG_MAX, MSG_DONTWAIT, SCM_CREDENTIALS, SCM_RIGHTS
-from ring3.calls.sockaddr import MsgFlag, OutAddr, encode_address, put_address
+from ring3.calls.sockaddr import MsgFlag, OutAddr, encode_address, outgoing, put_address
 from ring3.calls.socket import socket_of
 from ring3.calls.sysarg import Addr, Fd, OutBuf, Size, UInt
 from ring3.calls.sysarg_files import InOut, TimeoutLeft
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import PIECE, SO_RCVTIMEO, Answer, retry, socket_deadline, unrestarted
-from ring3.errors import EAGAIN, EFAULT, EMFILE, EMSGSIZE, Errno
+from ring3.errors import EAGAIN, EFAULT, EMFILE, EMSGSIZE, EPERM, Errno
 from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.file import File
 from ring3.vfs.socket import UnixSocket
@@ -143,7 +143,7 @@ def _fill_in(
     answer = received.flags | (MSG_CTRUNC if truncated else 0) | flags & MSG_CMSG_CLOEXEC
     namelen = header.namelen
     if header.name:
-        name = encode_address(received.address) if received.address.path else b""
+        name = outgoing(t, encode_address(received.address) if received.address.path else b"")
         vm.copyout(header.name, name[: header.namelen & 0x7FFF_FFFF])
         namelen = len(name)
     return received.length, header._replace(namelen=namelen, controllen=control, flags=answer)
@@ -166,6 +166,11 @@ def _write_control(t: Thread, socket: UnixSocket, received: Received, header: Ms
         else:
             truncated = True
     if received.files:
+        try:
+            t.needs("recvfd")
+        except EPERM:
+            _drop_files(received)
+            raise
         fits = max((room - used - layout.size) // 4, 0)
         fds = _install_files(t, received.files[:fits], cloexec=cloexec)
         for file in received.files:

@@ -19,7 +19,7 @@ from ring3.calls.socket import socket_of, socket_vnode
 from ring3.calls.sysarg import Addr, Fd, InBuf, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import PIECE, SO_SNDTIMEO, Answer, break_pipe, retry, sender, socket_deadline, unrestarted
-from ring3.errors import EAGAIN, EINVAL, EMSGSIZE, ENOBUFS, EPERM, EPIPE, Errno
+from ring3.errors import EAGAIN, EINVAL, EMSGSIZE, ENOBUFS, EOPNOTSUPP, EPERM, EPIPE, Errno
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File
 from ring3.vfs.socket import UnixSocket
@@ -162,8 +162,11 @@ def _read_control(t: Thread, header: MsgHdr) -> tuple[Sequence[File], PeerCred |
         body = data[offset + layout.size : offset + length]
         if level == SOL_SOCKET:
             if kind == SCM_RIGHTS:
+                t.needs("sendfd")
                 fds = [int.from_bytes(body[i : i + 4], "little", signed=True) for i in range(0, len(body) - 3, 4)]
                 files += [opened(t, fd) for fd in fds]
+                if not all(file.inherited for file in files):
+                    raise EOPNOTSUPP                        # a kqueue stays where it was made
             elif kind == SCM_CREDENTIALS:
                 cred = _read_credentials(t, body)
             else:

@@ -204,6 +204,8 @@ async def wait_for_signal(t: Thread, these: int, uinfo: int, timeout_ns: int | N
 def sys_kill(t: Thread, pid: Pid, sig: SigNo) -> int:
     """Send a signal to a process, a group, or all one may."""
     system = t.system
+    if pid != t.proc.pid:
+        t.needs("proc")
     info = signals.user_signal(t, sig, SI_USER)
     if pid > 0:
         target = find_process(system, pid)
@@ -265,6 +267,8 @@ def sys_tgkill(t: Thread, tgid: Pid, tid: Pid, sig: SigNo) -> int:
 
 def _send_thread(t: Thread, tgid: int | None, tid: int, info: SigInfo) -> int:
     target = t.system.threads.get(tid)
+    if target is None or target.proc is not t.proc:
+        t.needs("proc")
     if target is None or (tgid is not None and target.proc.pid != tgid):
         raise ESRCH
     check_signal(t, target.proc, info.signo)
@@ -275,9 +279,11 @@ def _send_thread(t: Thread, tgid: int | None, tid: int, info: SigInfo) -> int:
     return 0
 
 
-@syscall(pledge="proc")
+@syscall(pledge="proc stdio")
 def sys_rt_sigqueueinfo(t: Thread, tgid: Pid, sig: SigNo, uinfo: SigInfoAt) -> int:
     """Send a signal with a value to a process."""
+    if tgid != t.proc.pid:
+        t.needs("proc")
     info = _queued_info(t, uinfo, sig, tgid)
     target = find_process(t.system, tgid)
     check_signal(t, target, sig)
@@ -288,7 +294,7 @@ def sys_rt_sigqueueinfo(t: Thread, tgid: Pid, sig: SigNo, uinfo: SigInfoAt) -> i
     return 0
 
 
-@syscall(pledge="proc")
+@syscall(pledge="proc stdio")
 def sys_rt_tgsigqueueinfo(t: Thread, tgid: Pid, tid: Pid, sig: SigNo, uinfo: SigInfoAt) -> int:
     """Send a signal with a value to a thread."""
     info: SigInfo = fetch(t, SigInfo, uinfo)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from ring3.abi.filerecords import SockAddr
 from ring3.calls.sysarg import Address, Number, quote
 from ring3.calls.sysarg_files import Bits, NamedValue
 from ring3.errors import EFAULT, EINVAL
@@ -20,10 +21,12 @@ FAMILIES = {0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_
 
 
 def read_address(t: Thread, addr: int, length: int) -> bytes:
-    """The bytes of an address.  Raises EINVAL, EFAULT."""
+    """The bytes of an address, as Linux has them.  Raises EINVAL, EFAULT, and what the system's own layout does."""
     if not 0 <= length <= STORAGE_SIZE:
         raise EINVAL
-    return t.proc.vm.copyin(addr, length)
+    data = t.proc.vm.copyin(addr, length)
+    layout = t.system.call_abi(t).layouts.get(SockAddr)
+    return data if layout is None else layout.decode(data)
 
 
 def unix_address(data: bytes, *, autobind: bool = False) -> UnixAddress:
@@ -48,9 +51,16 @@ def encode_address(address: UnixAddress) -> bytes:
     return AF_UNIX.to_bytes(2, "little") + name
 
 
+def outgoing(t: Thread, data: bytes) -> bytes:
+    """An address as the calling system has it."""
+    layout = t.system.call_abi(t).layouts.get(SockAddr)
+    return data if layout is None else layout.encode(data)
+
+
 def put_address(t: Thread, data: bytes, addr: int, length_addr: int) -> None:
     """Into the program's buffer, cut to it; the whole length is told.  Raises EINVAL, EFAULT."""
     vm = t.proc.vm
+    data = outgoing(t, data)
     room = int.from_bytes(vm.copyin(length_addr, 4), "little", signed=True)
     if room < 0:
         raise EINVAL

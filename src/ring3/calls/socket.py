@@ -40,7 +40,7 @@ from ring3.vfs.namei import namei
 from ring3.vfs.socket import UnixSocket, make_socket, socketpair
 from ring3.vfs.socketoptions import getsockopt, setsockopt
 from ring3.vfs.socketqueue import SocketNamespace
-from ring3.vfs.socketrecords import SO_LINGER, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOL_SOCKET, UnixAddress
+from ring3.vfs.socketrecords import AF_UNIX, SO_LINGER, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOL_SOCKET, UnixAddress
 from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.vfs.vnode import Vnode
 
@@ -99,6 +99,7 @@ def sys_socket(t: Thread, family: Family, kind: SockType, protocol: Int) -> int:
     """A socket.  EAFNOSUPPORT for every family but AF_UNIX: guests have no network."""
     if kind & ~(SOCK_TYPE_MASK | _FLAGS):
         raise EINVAL
+    t.needs("unix" if family == AF_UNIX else "inet")
     flags = OpenFlags(kind & _NONBLOCK)
     return install(
         t, make_socket(namespace(t), family, kind & SOCK_TYPE_MASK, protocol, flags, credentials(t)), cloexec=bool(kind & _CLOEXEC)
@@ -163,7 +164,7 @@ def _connect(t: Thread, socket: UnixSocket, address: UnixAddress) -> int:
     return 0
 
 
-@syscall(pledge="unix inet")
+@syscall(pledge="unix inet accept")
 def sys_accept4(t: Thread, fd: Fd, addr: OutAddr, length: Addr, flags: SockType) -> Answer:
     """The next connection to a listening socket.  EAGAIN, EINVAL, EOPNOTSUPP, EMFILE."""
     if flags & ~_FLAGS:
@@ -192,7 +193,7 @@ def _accept(t: Thread, listener: UnixSocket, addr: int, length: int, flags: int)
     return new_fd
 
 
-@syscall(pledge="unix inet")
+@syscall(pledge="unix inet accept")
 def sys_accept(t: Thread, fd: Fd, addr: OutAddr, length: Addr) -> Answer:
     """accept4 without flags."""
     answer: Answer = sys_accept4.run(t, fd, addr, length, 0)

@@ -134,15 +134,17 @@ def sys_faccessat2(t: Thread, dirfd: DirFd, path: Path, mode: AccessMode, flags:
 
 
 # --- statfs
-def _statfs_of(dentry: Dentry) -> StatFs:
+def statfs_of(dentry: Dentry) -> StatFs:
+    """How full the file system of a name is, and what its mount forbids."""
     mount = dentry.mount
     flags = int(mount.flags) | ST_VALID | (int(MountFlags.RDONLY) if mount.readonly else 0)
     return mount.fs.statfs()._replace(flags=flags)
 
 
-def _statfs_of_file(file: File) -> StatFs:
+def statfs_of_file(file: File) -> StatFs:
+    """The same of an open file, with a name or without."""
     if file.dentry is not None:
-        return _statfs_of(file.dentry)
+        return statfs_of(file.dentry)
     kind = file.getattr().mode & 0o170000
     magic = {FileType.FIFO: PIPEFS_MAGIC, FileType.SOCK: SOCKFS_MAGIC}.get(FileType(kind or FileType.REG), ANON_INODE_MAGIC)
     return StatFs(magic, 4096, 0, 0, 0, 0, 0, 0, 255, 4096, ST_VALID)
@@ -151,14 +153,14 @@ def _statfs_of_file(file: File) -> StatFs:
 @syscall(pledge="rpath")
 def sys_statfs(t: Thread, path: Path, out: StatFsOut) -> int:
     """What a file system is and how full."""
-    out.put(_statfs_of(lookup(t, AT_FDCWD, path)))
+    out.put(statfs_of(lookup(t, AT_FDCWD, path)))
     return 0
 
 
 @syscall(pledge="rpath stdio")
 def sys_fstatfs(t: Thread, fd: Fd, out: StatFsOut) -> int:
     """statfs of an open file's."""
-    out.put(_statfs_of_file(t.proc.fds.get(fd)))
+    out.put(statfs_of_file(t.proc.fds.get(fd)))
     return 0
 
 
@@ -170,7 +172,7 @@ def sys_statfs64(t: Thread, path: Path, size: Size, out: StatFs64Out) -> int:
     """statfs with 64-bit counts, on 32-bit systems.  EINVAL for another struct's size."""
     if size not in (84, 88):
         raise EINVAL
-    out.put(_statfs_of(lookup(t, AT_FDCWD, path)))
+    out.put(statfs_of(lookup(t, AT_FDCWD, path)))
     return 0
 
 
@@ -179,7 +181,7 @@ def sys_fstatfs64(t: Thread, fd: Fd, size: Size, out: StatFs64Out) -> int:
     """statfs64 of an open file's."""
     if size not in (84, 88):
         raise EINVAL
-    out.put(_statfs_of_file(t.proc.fds.get(fd)))
+    out.put(statfs_of_file(t.proc.fds.get(fd)))
     return 0
 
 

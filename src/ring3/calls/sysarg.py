@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntFlag
+from functools import lru_cache
 from typing import Annotated, Any
 
 from ring3.abi.flags import (
@@ -24,7 +25,7 @@ from ring3.abi.flags import (
     WaitOptions,
     Whence,
 )
-from ring3.abi.signals import signal_name
+from ring3.abi.signals import Signal, signal_name
 from ring3.errors import E2BIG, EFAULT, ENAMETOOLONG
 from ring3.proc.proc import Thread
 from ring3.protocols import Abi
@@ -125,7 +126,13 @@ class Descriptor(Signed32):
 
 
 class SignalNumber(Signed32):
-    """A signal; by its name where it has one."""
+    """A signal in the kernel's number, whatever the system's; by its name where it has one."""
+
+    def compile(self, abi: Abi) -> Decoder:
+        translate = abi.flags.get(Signal)
+        if translate is None:
+            return super().compile(abi)
+        return lambda _t, word: translate((word & 0x7FFFFFFF) - (word & 0x80000000))
 
     def show(self, t: Thread, value: Any) -> str:
         return signal_name(value) if 0 < value <= 64 else str(value)
@@ -202,6 +209,7 @@ def show_memory(t: Thread, addr: int, nbytes: int) -> str:
     return quote(shown, nbytes)
 
 
+@lru_cache(maxsize=4096)
 def show_flags(flag: type[IntFlag], value: int, zero: str, prefix: str) -> str:
     """`O_RDWR|O_CREAT`, unknown bits in hex at the end."""
     if not value:
@@ -346,6 +354,8 @@ def quote(data: bytes, whole: int | None) -> str:
     >>> quote(b'a"\n', None)
     '"a\\"\\n"'
     """
+    if data.isascii() and (text := data.decode("ascii")).isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"' + ("..." if whole is not None and whole > len(data) else "")
     out = []
     named = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
     for index, byte in enumerate(data):

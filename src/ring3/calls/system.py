@@ -25,6 +25,7 @@ _RANDOM_MAX: Final = (1 << 31) - 1 & ~0xFFF
 _PER_LINUX32: Final = 8
 _PER_MASK: Final = 0xFF
 _QUERY: Final = 0xFFFF_FFFF
+_READ_IMPLIES_EXEC: Final = 0x0400000
 _GRND_RANDOM, _GRND_INSECURE = 2, 4
 
 UtsnameOut = Annotated[Out, OutRecord(Utsname)]
@@ -50,14 +51,14 @@ def sys_uname(t: Thread, name: UtsnameOut) -> int:
     return 0
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_sethostname(t: Thread, name: Pointer, len: Int) -> int:  # noqa: A002
     """Name this kernel."""
     t.system.hostname = _new_name(t, name, len)
     return 0
 
 
-@syscall(pledge="")
+@syscall(pledge="root")
 def sys_setdomainname(t: Thread, name: Pointer, len: Int) -> int:  # noqa: A002
     """Name the NIS domain."""
     t.system.domainname = _new_name(t, name, len)
@@ -113,6 +114,8 @@ def sys_personality(t: Thread, persona: UInt) -> int:
     """Set or read the execution domain and its flags."""
     old = t.proc.personality_flags
     if persona != _QUERY:
+        if persona & _READ_IMPLIES_EXEC:
+            t.needs("prot_exec")
         t.proc.personality_flags = persona
     return old
 

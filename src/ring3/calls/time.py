@@ -229,13 +229,13 @@ async def _clock_nanosleep(t: Thread, clock: int, flags: int, rqtp: int, rmtp: i
         return await sleep_until(t, t.system.now_ns() + ns, rmtp, record)
     deadline = clocks.monotonic_deadline(clock, ns)
     try:
-        await _asleep(t, deadline)
+        await asleep(t, deadline)
     except Interrupted:
         raise Restart(no_handler_only=True) from None
     return 0
 
 
-async def _asleep(t: Thread, deadline: int) -> None:
+async def asleep(t: Thread, deadline: int) -> None:
     """Until CLOCK_MONOTONIC reaches `deadline`."""
     while t.system.now_ns() < deadline:
         await sleep_on(deadline_ns=min(deadline, clocks.KTIME_MAX))
@@ -244,7 +244,7 @@ async def _asleep(t: Thread, deadline: int) -> None:
 async def sleep_until(t: Thread, deadline: int, rmtp: int, record: type) -> int:
     """A relative sleep.  Interrupted, it tells what was left, and goes on to the same end when no handler ran.  Raises EFAULT."""
     try:
-        await _asleep(t, deadline)
+        await asleep(t, deadline)
     except Interrupted:
         if rmtp:
             left = deadline - t.system.now_ns()

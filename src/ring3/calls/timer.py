@@ -104,13 +104,18 @@ def sys_timer_create(t: Thread, which_clock: ClockId, sevp: Pointer, timerid: In
     """Make a timer."""
     event: SigEvent | None = fetch(t, SigEvent, sevp) if sevp else None
     _check_clock(t, which_clock)
+    return new_timer(t, which_clock, event, timerid)
+
+
+def new_timer(t: Thread, clock: int, event: SigEvent | None, timerid: int, signo: int = Signal.SIGALRM) -> int:
+    """A timer; without an `event` it sends `signo` with its number.  Raises EAGAIN for too many, EINVAL, EFAULT."""
     timers = t.proc.posix_timers
     if len(timers) >= _MAX_TIMERS:
         raise EAGAIN
     number = next(i for i in range(len(timers) + 1) if i not in timers)
     target = None
     if event is None:
-        event = SigEvent(number, Signal.SIGALRM, SIGEV_SIGNAL, 0)
+        event = SigEvent(number, signo, SIGEV_SIGNAL, 0)
     elif event.notify == SIGEV_SIGNAL | SIGEV_THREAD_ID:
         target = t.proc.threads.get(event.tid)
         if target is None:
@@ -121,7 +126,7 @@ def sys_timer_create(t: Thread, which_clock: ClockId, sevp: Pointer, timerid: In
         raise EINVAL
     store(t, Int32, timerid, number)
     timers[number] = PosixTimer(
-        t, number, which_clock, notify=event.notify, signo=event.signo, value=event.value, target=target
+        t, number, clock, notify=event.notify, signo=event.signo, value=event.value, target=target
     )
     return 0
 

@@ -298,7 +298,7 @@ def sender(t: Thread) -> Ucred:
 def break_pipe(t: Thread, file: File, done: int) -> None:
     """Nobody will read what `t` writes, after `done` bytes went: SIGPIPE, but not for packets or the rest of a stream."""
     socket = socket_of(file)
-    if socket is not None and (done or socket.is_packets):
+    if (socket is not None and (done or socket.is_packets)) or file.flags & OpenFlags.NOSIGPIPE:
         return
     signals.send_to_thread(t, signals.user_signal(t, Signal.SIGPIPE))
 

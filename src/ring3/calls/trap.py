@@ -13,7 +13,7 @@ from typing import Any
 from ring3.abi.signals import SEGV_MAPERR, SigInfo, Signal
 from ring3.abi.stop import StopKind
 from ring3.abi.x86 import ORIG_RAX
-from ring3.calls.syscall import JUST_RETURN, NOSYS, Bound
+from ring3.calls.syscall import JUST_RETURN, NOSYS, Bound, Pair
 from ring3.errors import ENFILE, ENOSYS, Errno
 from ring3.proc import signals
 from ring3.proc.lifecycle import exit_process
@@ -41,7 +41,7 @@ def trap(t: Thread) -> None:
     """Serve one system call."""
     cpu, system = t.cpu, t.system
     regs = cpu.regs
-    abi = t.proc.personality.abis[cpu.arch]
+    abi = t.proc.abis[cpu.arch]
     t.call_number = number = regs[ORIG_RAX] & 0xFFFFFFFF
     system.served_calls += 1
     call: Bound | None = None
@@ -82,8 +82,7 @@ def finish(t: Thread, result: Any) -> None:
         if result != JUST_RETURN:
             t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, result)
     elif isinstance(result, Errno):
-        abi = t.proc.personality.abis[t.cpu.arch]
-        abi.fail(t.cpu.regs, abi.errno[type(result)])
+        t.proc.personality.abis[t.cpu.arch].refuse(t.cpu.regs, t.call_number, type(result))
     elif isinstance(result, Interrupted):
         t.restart = Restart()
         t.work |= signals.SIGNAL_WORK
@@ -91,7 +90,7 @@ def finish(t: Thread, result: Any) -> None:
         t.restart = result
         t.work |= signals.SIGNAL_WORK
     elif isinstance(result, int):
-        t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, int(result))
+        t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, result if result.__class__ is Pair else int(result))
     elif isinstance(result, BaseException) and _lacks_descriptors(result):
         finish(t, ENFILE())
         return
@@ -114,12 +113,15 @@ def _missing(t: Thread, abi: Abi, number: int) -> int:
         bound = Bound(NOSYS, abi, name or f"syscall_{number:#x}")
         t.watched = (bound, ())
         t.system.tell("syscall_enter", t, bound, ())
+    if name is None and abi.stray_signal:
+        signals.send_to_process(t.proc, signals.kernel_signal(abi.stray_signal))
     raise ENOSYS
 
 
 def _watched(t: Thread, call: Bound, regs: memoryview) -> Any:
     system = t.system
     try:
+        call = call.resolve(t, regs)
         args = call.decode(t, regs)
     except Errno as refusal:
         system.tell("syscall_exit", t, call, None, refusal)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ring3.abi.flags import OpenFlags, WaitOptions
-from ring3.abi.procrecords import Int32, Rusage
+from ring3.abi.procrecords import Rusage, WaitStatus
 from ring3.abi.signals import (
     CLD_CONTINUED,
     CLD_DUMPED,
@@ -147,7 +147,7 @@ async def sys_wait4(t: Thread, pid: Pid, wstatus: StatusOut, options: WaitOption
     if event is None:
         return 0
     if wstatus:
-        store(t, Int32, wstatus, event.status)
+        store(t, WaitStatus, wstatus, event.status)
     if rusage:
         store(t, Rusage, rusage, usage_record(event.usage))
     return event.proc.pid
@@ -262,7 +262,7 @@ def sys_pidfd_send_signal(t: Thread, pidfd: Fd, sig: SigNo, info: SigInfoAt, fla
     return 0
 
 
-@syscall(pledge="proc")
+@syscall(pledge="ptrace")
 def sys_pidfd_getfd(t: Thread, pidfd: Fd, targetfd: Fd, flags: UInt) -> int:
     """A copy of another process's descriptor."""
     if flags:
@@ -274,7 +274,7 @@ def sys_pidfd_getfd(t: Thread, pidfd: Fd, targetfd: Fd, flags: UInt) -> int:
     return t.proc.fds.install(file.proc.fds.get(targetfd), cloexec=True, limit=t.proc.rlimit(Rlimit.NOFILE))
 
 
-@syscall(pledge="proc")
+@syscall(pledge="ptrace")
 def sys_kcmp(t: Thread, pid1: Pid, pid2: Pid, type: Int, idx1: UInt, idx2: UInt) -> int:  # noqa: A002
     """Whether two processes share a thing: 0 when they do, 1 or 2 by an order of no meaning."""
     first, second = find_process(t.system, pid1), find_process(t.system, pid2)

@@ -6,7 +6,7 @@ Source: xattr(7), getxattr(2), setxattr(2), listxattr(2), removexattr(2), fs/xat
 from __future__ import annotations
 
 from ring3.abi.flags import AT_FDCWD, Access, FileType
-from ring3.calls.place import lookup, opened
+from ring3.calls.place import changing, lookup, opened
 from ring3.calls.sysarg import Addr, Fd, InBuf, Int, Path, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import E2BIG, EINVAL, ENODATA, EOPNOTSUPP, EPERM, ERANGE, EROFS
@@ -23,8 +23,8 @@ XATTR_CREATE, XATTR_REPLACE = 1, 2
 _NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.")
 
 
-def _by_path(t: Thread, path: bytes, *, follow: bool) -> Dentry:
-    return lookup(t, AT_FDCWD, path, follow=follow)
+def _by_path(t: Thread, path: bytes, *, follow: bool, access: Access = Access.EXISTS) -> Dentry:
+    return lookup(t, AT_FDCWD, path, follow=follow, access=access)
 
 
 def _vnode(target: Dentry | File) -> Vnode:
@@ -128,19 +128,19 @@ def sys_fgetxattr(t: Thread, fd: Fd, name: Path, value: Addr, size: Size) -> int
 @syscall(pledge="fattr")
 def sys_setxattr(t: Thread, path: Path, name: Path, value: InBuf, size: Size, flags: Int) -> int:
     """Set an attribute.  EEXIST, ENODATA, EPERM, EROFS."""
-    return _set(t, _by_path(t, path, follow=True), name, value, size, flags)
+    return _set(t, _by_path(t, path, follow=True, access=Access.WRITE), name, value, size, flags)
 
 
 @syscall(pledge="fattr")
 def sys_lsetxattr(t: Thread, path: Path, name: Path, value: InBuf, size: Size, flags: Int) -> int:
     """setxattr of a link itself."""
-    return _set(t, _by_path(t, path, follow=False), name, value, size, flags)
+    return _set(t, _by_path(t, path, follow=False, access=Access.WRITE), name, value, size, flags)
 
 
 @syscall(pledge="fattr")
 def sys_fsetxattr(t: Thread, fd: Fd, name: Path, value: InBuf, size: Size, flags: Int) -> int:
     """setxattr of an open file."""
-    return _set(t, opened(t, fd), name, value, size, flags)
+    return _set(t, changing(t, fd), name, value, size, flags)
 
 
 @syscall(pledge="rpath")
@@ -164,16 +164,16 @@ def sys_flistxattr(t: Thread, fd: Fd, names: Addr, size: Size) -> int:
 @syscall(pledge="fattr")
 def sys_removexattr(t: Thread, path: Path, name: Path) -> int:
     """Remove an attribute.  ENODATA."""
-    return _remove(t, _by_path(t, path, follow=True), name)
+    return _remove(t, _by_path(t, path, follow=True, access=Access.WRITE), name)
 
 
 @syscall(pledge="fattr")
 def sys_lremovexattr(t: Thread, path: Path, name: Path) -> int:
     """removexattr of a link itself."""
-    return _remove(t, _by_path(t, path, follow=False), name)
+    return _remove(t, _by_path(t, path, follow=False, access=Access.WRITE), name)
 
 
 @syscall(pledge="fattr")
 def sys_fremovexattr(t: Thread, fd: Fd, name: Path) -> int:
     """removexattr of an open file."""
-    return _remove(t, opened(t, fd), name)
+    return _remove(t, changing(t, fd), name)

@@ -11,12 +11,18 @@ from typing import Final
 FAILED: Final = 125            # ring3 itself failed, as env(1), timeout(1) and others say it
 
 # Sub-command -> the module of this package whose `main(words)` serves it; a row stands here once the command works.
-COMMANDS: Final = ("run",)
+COMMANDS: Final = ("run", "learn", "explain", "trace", "top", "fingerprint", "kdump")
 
 _HELP: Final = """\
 ring3: a kernel you can import.  It runs real, unmodified programs inside a Python process.
 
   ring3 run [OPTION]... [--] PROGRAM [ARG]...     run a program in a kernel of its own   (ring3 run --help)
+  ring3 learn [OPTION]... [--] PROGRAM [ARG]...   run it, and print the least it needs: promises and paths
+  ring3 explain [OPTION]... [--] PROGRAM [ARG]... say what executing it would do, and why it fails
+  ring3 trace [OPTION]... [--] PROGRAM [ARG]...   run it, and keep what it did: as text, as a report to look at
+  ring3 top [OPTION]... [--] PROGRAM [ARG]...     run it, and watch its processes, calls and memory
+  ring3 fingerprint [OPTION]... DIR-OR-FILE...    print what files are like now, for ring3 run --veriexec
+  ring3 kdump [OPTION]... [FILE]                  print a ktrace file
   ring3 --version                                 print the version
 
   ring3 run -- sh -c 'echo hello from pid $$; uname -sr'

@@ -1,103 +1,68 @@
-"""Why a program could not be started, in words: what happened, where, and what to do.
+"""Why a program cannot be executed, asked of a kernel: for `ring3 explain`, and for the message when `ring3 run`
+fails.
 
-The kernel's answer is one errno, and Linux says ENOENT of a script whose interpreter is missing with the script's own name; so
-a second look is taken at the file.
+The kernel's answer is one errno, and Linux says ENOENT of a script whose interpreter is missing with the script's own
+name; so the exec is checked a second time by somebody who watches (`trace/explain/`).
 """
 
 from __future__ import annotations
 
+import errno as host_errno
 import os
-import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
+
+from ring3.cli import guest, policy
 
 if TYPE_CHECKING:
     from ring3.kernel import Kernel
     from ring3.proc.system import System
-
-_HEAD: Final = 8192
-_PT_INTERP: Final = 3
+    from ring3.trace.explain import Explanation
 
 
-def diagnose(kernel: Kernel, program: str, error: OSError, cwd: str | None) -> str:
-    """One message about `program`, which was refused with `error`."""
-    said = f"{program}: {error.strerror}"
-    if "/" not in program:
-        if isinstance(error, FileNotFoundError):
-            return f"{program}: not found along PATH in the guest; give its path, or set PATH: --env PATH=DIR:DIR"
-        return said
-    where = os.path.join(cwd or os.getcwd(), program)
-    found = kernel.call(lambda system: _look(system, os.fsencode(where)))
-    if found is None:
-        return said
-    is_dir, head = found
-    if isinstance(error, FileNotFoundError):
-        wanted = interpreter_of(head)
-        if wanted is None:
-            return said
-        what = "the interpreter it names is" if head[:2] == b"#!" else "the dynamic loader it was built for is"
-        return f"{program}: {error.strerror}: the file is there, but {what} not: {os.fsdecode(wanted)}; install that, or --mount it"
-    if is_dir:
-        return f"{program}: {error.strerror}: it is a directory; name a program in it"
-    if isinstance(error, PermissionError):
-        wanted = interpreter_of(head)
-        which = f"neither it nor its interpreter {os.fsdecode(wanted)} may lack the x bit" if wanted else "it lacks the x bit"
-        return f"{program}: {error.strerror}: {which}; chmod +x makes a file executable"
-    if error.errno == 8 and head[:4] != b"\x7fELF":
-        return f"{said}: neither an ELF program nor a script that begins with #!; for a shell script: sh {program}"
-    return said
+def diagnose(kernel: Kernel, values: dict[str, Any], program: list[str], error: OSError) -> str:
+    """One message about `program`, run with the options `values`, which was refused with `error`."""
+    from ring3.trace.explain.diagnoses import brief
+    from ring3.trace.explain.words import quoted
+
+    name = quoted(os.fsencode(program[0]))
+    try:
+        found = kernel.call(lambda system: ask(system, "linux", values, program))
+    except OSError:
+        return f"{name}: {error.strerror}"
+    why, number = brief(found), error.errno or 0
+    if found.outcome != "refused" or number != getattr(host_errno, found.error, 0) or not why:
+        return f"{name}: {error.strerror}"
+    if found.diagnosis is not None and found.diagnosis.key == "not along PATH":
+        return f"{name}: {why}"
+    return f"{name}: {os.strerror(number)}: {why}"
 
 
-def interpreter_of(head: bytes) -> bytes | None:
-    """The interpreter that the first bytes of a script or ELF file name.
+def ask(system: System, personality: str, values: dict[str, Any], program: list[str]) -> Explanation:
+    """What would become of `program`, run with these options by a process of that personality.
 
-    >>> interpreter_of(b"#! /usr/bin/env python3")
-    b'/usr/bin/env'
+    Raises OSError for a directory or an unveiled path that is not there.
     """
-    if head[:2] == b"#!":
-        words = head[2:256].split(b"\n", 1)[0].split()
-        return words[0] if words else None
-    if len(head) < 64:
-        return None
-    if head[:5] == b"\x7fELF\x02":
-        offset, = struct.unpack_from("<Q", head, 32)
-        size, count = struct.unpack_from("<HH", head, 54)
-        at, length, where = 8, 32, "<Q"
-    elif head[:5] == b"\x7fELF\x01":
-        offset, = struct.unpack_from("<I", head, 28)
-        size, count = struct.unpack_from("<HH", head, 42)
-        at, length, where = 4, 16, "<I"
-    else:
-        return None
-    for index in range(min(count, 64)):
-        row = offset + index * size
-        if row + 56 > len(head):
-            return None
-        if struct.unpack_from("<I", head, row)[0] == _PT_INTERP:
-            start, = struct.unpack_from(where, head, row + at)
-            nbytes, = struct.unpack_from(where, head, row + length)
-            return head[start : start + nbytes].rstrip(b"\0") or None
-    return None
-
-
-def _look(system: System, path: bytes) -> tuple[bool, bytes] | None:
-    """Whether the guest's file is a directory, and its first bytes; None where there is none."""
-    from ring3.abi.flags import OpenFlags
     from ring3.errors import Errno
-    from ring3.proc.cred import Cred
-    from ring3.vfs.namei import NameiContext, namei
-    from ring3.vfs.opening import open_file
+    from ring3.kernel import parse_policy
+    from ring3.launch import LaunchRequest, discard, prepare
+    from ring3.trace.explain.search import explain_command
+    from ring3.trace.explain.words import meaning
 
-    root = system.mounts.root
-    ctx = NameiContext(root, root, Cred())
+    cwd, who = values.get("--cwd"), values.get("--user")
+    env = {os.fsencode(k): os.fsencode(v) for k, v in guest.environment(values["--env"]).items()}
+    argv = [os.fsencode(word) for word in program]
+    wanted = policy.spawn_arguments(values)
+    bound = any(wanted[name] is not None for name in ("pledge", "exec_pledge", "unveil"))
+    request = LaunchRequest(
+        argv[0], argv, env, cwd=None if cwd is None else os.fsencode(cwd), user=who and who.uid, group=who and who.gid,
+        groups=None if who is None else who.groups, null=(0, 1, 2), personality=personality,
+        policy=parse_policy(wanted["pledge"], wanted["exec_pledge"], wanted["pledge_mode"], wanted["unveil"]) if bound else None,
+    )
     try:
-        if namei(ctx, path).vnode.is_dir:
-            return True, b""
-        file = open_file(ctx, path, OpenFlags.NONBLOCK, 0).acquire()
-    except Errno:
-        return None
+        t = prepare(system, request)
+    except Errno as refusal:
+        raise OSError(0, f"{meaning(refusal.name)} in the guest", f"--cwd {cwd}") from None
     try:
-        return False, file.pread(0, _HEAD)
-    except Errno:
-        return False, b""
+        return explain_command(t, argv, env)
     finally:
-        file.release()
+        discard(t)

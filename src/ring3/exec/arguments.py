@@ -1,18 +1,23 @@
 """argv and envp: from guest memory (or from ready lists) into the package, bounded before anything is allocated.
 
-The order of errors is Linux's (fs/exec.c: count, bprm_stack_limits, copy_strings): both vectors are counted, the
-limit is worked out, then the strings are taken from the last to the first, environment before arguments.
+The order of errors in `take` is Linux's (fs/exec.c: count, bprm_stack_limits, copy_strings): both vectors are counted,
+the limit is worked out, then the strings are taken from the last to the first, environment before arguments.  That in
+`take_in_order` is NetBSD's (kern_exec.c): pointer and string by turns, from the first on, until a buffer is full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from ring3.errors import E2BIG, EFAULT, EINVAL
 from ring3.exec.rules import ArgumentLimits
 from ring3.vm.region import PAGE
 from ring3.vm.vmspace import VMSpace
+
+if TYPE_CHECKING:
+    from ring3.exec.package import ExecRequest
+    from ring3.proc.proc import Thread
 
 _MAX_POINTERS: Final = 1 << 20          # kept of one vector; more are beyond every limit there is
 _MAX_SCAN: Final = 64 << 20             # bytes of a vector that are looked at before it is called too long
@@ -78,6 +83,17 @@ class GuestStrings:
             raise EFAULT
         return found
 
+    def each_pointer(self, addr: int, word_size: int) -> Iterator[int]:
+        """The words of a vector up to its zero, read no further ahead than a page; none at all at address 0."""
+        while addr:
+            nbytes = max((PAGE - addr % PAGE) // word_size * word_size, word_size)
+            words = memoryview(self.vm.copyin(addr, nbytes)).cast("Q" if word_size == 8 else "I")
+            for word in words:
+                if not word:
+                    return
+                yield word
+            addr += nbytes
+
     def string(self, addr: int, limit: int) -> bytes:
         """The string at `addr`, without its zero.  Raises E2BIG when it takes more than `limit` bytes."""
         parts: list[bytes] = []
@@ -136,6 +152,35 @@ def take(
             budget.add(string)
             strings.append(string)
     return strings, envs, budget
+
+
+def take_in_order(t: Thread, request: ExecRequest, fakes: list[bytes] | None, room: int) -> tuple[list[bytes], list[bytes]]:
+    """The two lists, `fakes` (not checked against the room) in the place of the first argument, which is not looked at then:
+    not even whether there is one.  Who watches is told of each string as it is copied, also when the exec fails then.
+
+    Raises EINVAL without an argument vector, EFAULT, E2BIG when the strings with their zeros take more than `room` bytes.
+    """
+    vm, system = getattr(t.proc, "vm", None), t.system
+    guest = GuestStrings(vm) if vm is not None else None
+    strings = list(fakes or ())
+    room -= sum(map(len, strings)) + len(strings)
+    argv, envp = request.argv, request.envp
+    if argv == 0 and isinstance(argv, int):
+        raise EINVAL("no argument vector")
+    if fakes is not None:
+        argv = argv + request.word_size if isinstance(argv, int) else argv[1:]
+    env: list[bytes] = []
+    for source, found in ((argv, strings), (envp, env)):
+        items = _guest(guest).each_pointer(source, request.word_size) if isinstance(source, int) else source
+        for item in items:
+            string = item if isinstance(item, bytes) else _guest(guest).string(item, room)
+            room -= len(string) + 1
+            if room < 0:
+                raise E2BIG("arguments and environment are too long")
+            found.append(string)
+            if system.instruments:
+                system.tell("exec_strings", t, (string,) if found is strings else (), (string,) if found is env else ())
+    return strings, env
 
 
 def _guest(guest: GuestStrings | None) -> GuestStrings:

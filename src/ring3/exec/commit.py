@@ -11,11 +11,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ring3.abi.signals import DEFAULT_ACTION, SI_TIMER, SIG_IGN, AltStack, SigAction
+from ring3.abi.signals import SI_TIMER, Signal, bit
 from ring3.errors import Errno
 from ring3.exec.load import Loaded
 from ring3.exec.plan import ExecDeath, ExecPlan
-from ring3.proc import lifecycle
+from ring3.exec.rules import ANNOUNCED
+from ring3.proc import lifecycle, signals
 from ring3.proc.cputime import bank
 from ring3.proc.proc import Proc, Rlimit, Thread
 from ring3.proc.timers import delete_posix_timers
@@ -32,30 +33,67 @@ def commit(t: Thread, loaded: Loaded) -> None:
     own_descriptors(p)
     _tell_old_memory(t)
     enter(t, loaded.vm, loaded.cpu)
+    p.activations = None
     _drop_timers(t)
-    reset_signals(t)
-    _reset_thread(t)
+    p.profiling = None
     _close_on_exec(p, plan.closes)
-    _take_ids(t, plan)
+    p.personality.exec.reset_signals(t)
+    _reset_thread(t)
     _take_names(t, plan)
-    old, p.personality = p.personality, plan.personality
-    t.abi = loaded.abi
+    _take_ids(t, plan)
+    for fd, file in loaded.opened:
+        p.fds.set(fd, file)
+    if p.confinement is not None:
+        p.confine(p.confinement.after_exec())
+    p.restartable = ()
+    announce(t)
+    if t.trace is not None:
+        signals.send_to_thread(t, signals.kernel_signal(Signal.SIGTRAP))
+    old = p.personality
     if old is not plan.personality and old.on_exit is not None:
         old.on_exit(p)
     if plan.personality.on_exec is not None:
         plan.personality.on_exec(p)
+    p.personality = plan.personality
+    p.emulation = plan.emulation
+    t.abi = loaded.abi
     if t.system.instruments:
         t.system.tell("exec", t, plan)
-    # A tracer's stop (PTRACE_EVENT_EXEC, or the SIGTRAP of old) belongs here once proc/ptrace is there.
     lifecycle.release_vfork_parent(p)
+    if p.stops_at_exec:
+        _stop(t)
+
+
+def announce(t: Thread) -> None:
+    """Those who asked hear that the process runs another program: the kernel's parts (NetBSD: doexechooks), and who waits
+    for its events (NOTE_EXEC).
+    """
+    for hook in t.system.exec_hooks:
+        hook(t.proc)
+    if t.proc.knotes is not None:
+        t.proc.knotes.exec(t.proc)
+
+
+def _stop(t: Thread) -> None:
+    """Stop before the first instruction (NetBSD: P_STOPEXEC): the parent's wait sees it, no signal tells of it."""
+    p = t.proc
+    p.pending.flush(bit(Signal.SIGCONT))
+    t.pending.flush(bit(Signal.SIGCONT))
+    p.stopped_by, p.stop_reported, p.continued = Signal.SIGSTOP, False, False
+    t.work |= signals.STOP_WORK
+    if p.parent is not None:
+        p.parent.child_queue.wake()
+    t.system.job_changed(p)
 
 
 def die(t: Thread, death: ExecDeath) -> None:
-    """The exec that fails too late to be refused: the old program is gone, the process ends by a signal.  No core:
-    there is no image.
+    """The exec that fails too late to be refused: the old program is gone, the process ends with the death's wait status.
+    No core: there is no image.
     """
     lifecycle.kill_siblings(t)
-    lifecycle.exit_process(t.proc, death.signal)
+    if death.step in ANNOUNCED:
+        announce(t)
+    lifecycle.exit_process(t.proc, death.status)
 
 
 def enter(t: Thread, vm: VMSpace, cpu: Cpu) -> None:
@@ -103,16 +141,6 @@ def _close_on_exec(p: Proc, fds: tuple[int, ...]) -> None:
             p.fds.close(fd)
 
 
-def reset_signals(t: Thread) -> None:
-    """Caught signals get their default action, ignored ones stay ignored; mask and pending signals stay (execve(2))."""
-    p = t.proc
-    table = [DEFAULT_ACTION if action.handler != SIG_IGN else SigAction(SIG_IGN) for action in p.actions.table]
-    p.actions = type(p.actions)(table)
-    t.altstack = AltStack()
-    t.saved_sigmask = None
-    t.restart = None
-
-
 def _reset_thread(t: Thread) -> None:
     t.tls_slots = {}
     t.system.resumable.pop(t, None)
@@ -123,10 +151,13 @@ def _take_ids(t: Thread, plan: ExecPlan) -> None:
     p = t.proc
     if plan.secure or plan.cred[:8] != p.cred[:8]:
         p.parent_death_signal = 0
+    if plan.setid and t.system.instruments:
+        t.system.tell("setid", t)
     p.cred = plan.cred
     p.dumpable = plan.dumpable
     p.keep_caps = False
     p.personality_flags = plan.personality_flags
+    p.pax = plan.pax
     p.rlimits[Rlimit.STACK] = plan.stack_rlimit
 
 

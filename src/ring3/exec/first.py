@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ring3.errors import from_oserror
-from ring3.exec.check import check_exec
-from ring3.exec.commit import commit, die
-from ring3.exec.load import load
+from ring3.exec.execute import execute
 from ring3.exec.package import ExecRequest
-from ring3.exec.plan import ExecDeath
-from ring3.vm.vmspace import VMSpace
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
+
+DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def exec_first(t: Thread, path: bytes, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
@@ -22,23 +19,13 @@ def exec_first(t: Thread, path: bytes, argv: Sequence[bytes], envp: Sequence[byt
 
     Raises the `Errno` of the refusal; `t` has no program then, as before.
     """
-    plan = check_exec(t, ExecRequest(path, list(argv), list(envp)))
-    assert plan is not None
-    outcome = plan if isinstance(plan, ExecDeath) else load(t, plan)
-    if isinstance(outcome, ExecDeath):
-        _embody(t)
-        die(t, outcome)
-    else:
-        commit(t, outcome)
+    execute(t, ExecRequest(path, list(argv), list(envp)))
 
 
-def _embody(t: Thread) -> None:
-    """An empty space and a machine thread, so that there is something to die.  Raises `Errno`."""
-    system = t.system
-    try:
-        space = system.machine.new_space()
-        t.proc.vm = VMSpace(space, min_addr=system.facts.min_addr, user_top=system.facts.user_top)
-        t.cpu = system.machine.new_thread(space)
-    except OSError as error:
-        raise from_oserror(error) from error
-    t.cpu.owner = t
+def along_path(name: bytes, path: bytes) -> list[bytes]:
+    """What execvp(3) tries for a name without a slash.  An empty directory is the present one.
+
+    >>> along_path(b"ls", b"/bin::/usr/bin")
+    [b'/bin/ls', b'./ls', b'/usr/bin/ls']
+    """
+    return [(directory or b".") + b"/" + name for directory in path.split(b":")]

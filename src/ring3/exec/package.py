@@ -11,18 +11,20 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ring3.abi.flags import Access, FileType, MountFlags, Prot
+from ring3.abi.flags import Access, Prot
 from ring3.abi.x86 import Arch
-from ring3.errors import EACCES, ELOOP, ENOEXEC, ENOMEM, ETXTBSY
+from ring3.errors import EACCES, EINVAL, ENOEXEC, ENOMEM
 from ring3.exec.arguments import Budget
-from ring3.exec.plan import MAP, WRITE, ZERO, ImageFile, VMCmd
+from ring3.exec.plan import BASE, MAP, RELATIVE, WRITE, ZERO, ImageFile, VMCmd
 from ring3.exec.rules import ExecRules, Frame, Ids
-from ring3.proc.lookup import namei_context
+from ring3.proc.lookup import find_emulation_root, namei_context
 from ring3.proc.proc import Rlimit
-from ring3.vfs.access import permission
-from ring3.vfs.namei import namei
+from ring3.vfs.namei import NameiContext, namei
+from ring3.vm.region import PAGE, page_ceil, page_floor
 
 if TYPE_CHECKING:
+    from ring3.abi.records import Attr
+    from ring3.exec.switch import Format
     from ring3.proc.proc import Thread
     from ring3.protocols import Personality
     from ring3.vfs.dentry import Dentry
@@ -53,14 +55,18 @@ class ExecRequest(NamedTuple):
 
 
 class Image:
-    """The new image as far as it has been laid out.  Formats fill it in; `commands` grows by `map`, `zero` and
-    `write`.
+    """The new image as far as it has been laid out.  Formats fill it in; `commands` grows by `map`, `zero`, `write` and
+    `queue`.
+
+    Text and data are what a NetBSD image says of itself (addresses, bytes); `pax` are protections it asked for;
+    `more_registers` are what its format adds to the registers its system sets, and may replace.
     """
 
     __slots__ = (
-        "arch", "brk_end", "commands", "data_bytes", "entry", "exec_stack", "frame", "has_interpreter", "interp_base",
-        "interpreter", "is_dynamic", "load_bias", "model", "personality", "phdr_addr", "phdr_size", "phnum",
-        "stack_limit", "stack_start", "stack_top", "start", "vdso_base", "word_size",
+        "arch", "base", "brk_end", "commands", "daddr", "data_bytes", "dsize", "entry", "exec_stack", "frame",
+        "has_interpreter", "interp_base", "interpreter", "is_dynamic", "is_queued", "load_bias", "model", "more_registers", "pax",
+        "personality", "phdr_addr", "phdr_size", "phnum", "stack_limit", "stack_start", "stack_top", "start", "taddr",
+        "tsize", "vdso_base", "word_size",
     )
 
     def __init__(
@@ -84,6 +90,11 @@ class Image:
         self.phdr_addr = self.phdr_size = self.phnum = 0
         self.brk_end = 0
         self.vdso_base = 0
+        self.taddr = self.tsize = self.daddr = self.dsize = 0
+        self.pax = 0
+        self.more_registers: tuple[tuple[int, int], ...] = ()
+        self.base = 0                           # where the last BASE command goes
+        self.is_queued = False                  # what it is made of shows only when it is run
 
     def map(self, file: ImageFile, addr: int, length: int, prot: int, offset: int) -> None:
         """Show a file; the room has been taken in the model."""
@@ -105,10 +116,42 @@ class Image:
             if self.data_bytes > self.frame.data_rlimit:
                 raise ENOMEM("more data than RLIMIT_DATA allows")
 
-    def write(self, addr: int, data: bytes) -> None:
-        """Bytes within one page."""
+    def write(self, addr: int, data: bytes, label: bytes = b"") -> None:
+        """Bytes where memory is by then: within one page, or on the stack."""
         if data:
-            self.commands.append(VMCmd(WRITE, addr, len(data), data=data))
+            self.commands.append(VMCmd(WRITE, addr, len(data), data=data, label=label))
+
+    def queue(self, command: VMCmd) -> VMCmd:
+        """One command as NetBSD queues it: the address of a RELATIVE one is its distance from the last BASE one.  Nothing
+        is asked of the model: whether it can be done shows when it is.  Gives the command with its address.
+        """
+        assert command.flags & (BASE | RELATIVE) != BASE | RELATIVE, "a command is a base or relative to one"
+        if command.flags & RELATIVE:
+            assert any(c.flags & BASE for c in self.commands), "a relative command needs a base"
+            command = command._replace(addr=(self.base + command.addr) & (1 << 64) - 1)
+        elif command.flags & BASE:
+            self.base = command.addr
+        self.commands.append(command)
+        self.is_queued = True
+        return command
+
+    def rehearse(self) -> None:
+        """Whether queued commands could be run, as far as can be told without a space.  Raises EINVAL for what must begin and
+        end with pages and does not, ENOMEM beyond what a program may use or RLIMIT_AS.
+        """
+        total, low, top = 0, self.model.min_addr, self.model.user_top
+        for command in self.commands:
+            start, end = page_floor(command.addr), page_ceil(command.addr + command.length)
+            if command.kind == MAP and (command.addr | command.length | command.offset) % PAGE:
+                raise EINVAL(f"a segment at {command.addr:#x} does not begin and end with pages")
+            if command.kind == ZERO and command.addr % PAGE:
+                raise ENOMEM(f"fresh memory at {command.addr:#x} would cover what stands there")
+            if command.length and (end > top or start < low or command.offset < 0 or command.offset + command.length >= 1 << 62):
+                raise ENOMEM(f"{start:#x}-{end:#x} is not for programs, who have {low:#x}-{top:#x}")
+            if command.kind != WRITE:
+                total += end - start
+        if total > self.frame.as_rlimit:
+            raise ENOMEM("the image is larger than the limit on address space")
 
     def _cover(self, start: int, end: int) -> None:
         """Writes happen after all mappings: those that the next mapping replaces are forgotten."""
@@ -123,15 +166,20 @@ class Image:
 
 
 class ExecPackage:
-    """One exec in progress.  `file` is the file looked at now, `header` its first bytes; a script replaces both and
-    goes round again.
+    """One exec in progress.  `file` is the file looked at now, `header` its first bytes (`header_valid` of them the
+    file's); a script replaces both and goes round again.
 
     `step` says where it is (see rules.STEPS); `observe` is called at each, and may raise: tests make every step fail.
+    `decided`: nothing more is asked.  `fakes` are the arguments a script puts in front where the caller's come later,
+    without the caller's first then; `opens` what ExecPlan calls so; `pax` the protections an image's notes leave in force;
+    `script_attr` the attributes of a script whose set-id bits count; `image_of` the personality as whose images files are
+    looked up.
     """
 
     __slots__ = (
-        "argv", "budget", "envp", "execfn", "file", "format_name", "header", "ids", "image", "interp_name", "observe",
-        "random", "request", "rules", "script", "step", "system", "thread", "unreadable",
+        "argv", "budget", "decided", "envp", "execfn", "fakes", "file", "format_name", "header", "header_size", "header_valid",
+        "ids", "image", "image_of", "interp_name", "observe", "opens", "pax", "random", "request", "rules", "script",
+        "script_attr", "step", "system", "thread", "unreadable",
     )
 
     def __init__(self, t: Thread, request: ExecRequest, observe: Callable[[str], None] | None = None) -> None:
@@ -145,9 +193,17 @@ class ExecPackage:
         self.interp_name = self.execfn
         self.argv: list[bytes] = []
         self.envp: list[bytes] = []
-        self.budget: Budget
+        self.budget: Budget | None = None
+        self.decided = False
+        self.fakes: list[bytes] | None = None
+        self.opens: tuple[tuple[int, ImageFile | None], ...] = ()
+        self.pax = 0
+        self.script_attr: Attr | None = None
         self.file: ImageFile
         self.header = b""
+        self.header_valid = 0
+        self.header_size = max(self.rules.header_size, self.system.execsw.header_size)      # as large as when it began
+        self.image_of: str | None = None
         self.format_name = ""
         self.script: list[bytes] = []
         self.unreadable = False
@@ -161,70 +217,86 @@ class ExecPackage:
         if self.observe is not None:
             self.observe(step)
 
+    def formats(self) -> tuple[Format, ...]:
+        """The formats to ask, in order."""
+        return self.system.execsw.entries  # type: ignore[no-any-return]
+
     # --- files
     def open_first(self) -> ImageFile:
-        """The file the request names.  Raises what namei does, and EACCES, ELOOP, ETXTBSY as `check_file`."""
+        """The file the request names.  Raises what namei does, and what `check_file` does."""
         request = self.request
         if request.file is not None:
             vnode = request.file.vnode
             if vnode is None:
                 raise EACCES("not a regular file")
-            return self.check_file(vnode, request.file.dentry, request.file.label)
+            veil, dentry = self.thread.proc.veil, request.file.dentry
+            if veil is not None and dentry is not None:
+                veil.check(dentry, b"", Access.EXECUTE)         # that it is open does not say that it may be run
+            return self.check_file(vnode, dentry, request.file.label)
         return self.open(request.path, at=request.at, follow=request.follow)
 
     def open(self, path: bytes, *, at: Dentry | None = None, follow: bool = True) -> ImageFile:
         """The file at `path`, if it may be run: a program, or an interpreter."""
-        dentry = namei(namei_context(self.thread), path, at=at, follow=follow, access=Access.EXECUTE)
+        dentry = namei(self.context(), path, at=at, follow=follow, access=Access.EXECUTE)
         return self.check_file(dentry.vnode, dentry, path)
 
-    def open_interpreter(self, path: bytes) -> ImageFile:
-        """The file a script or an image names as its interpreter; a relative one from the current directory."""
+    def context(self) -> NameiContext:
+        """How files are looked up now: as the caller does, an image's interpreter as the image will (emul_find_interp)."""
+        context = namei_context(self.thread)
+        if self.image_of is None:
+            return context
+        root = find_emulation_root(self.thread.proc, self.system.personalities[self.image_of])
+        return context._replace(emulation_root=root)
+
+    def open_interpreter(self, path: bytes, personality: str | None = None) -> ImageFile:
+        """The file a script names as its interpreter, or an image of `personality`; a relative one from the current
+        directory.
+        """
         if not path:
             raise self.rules.empty_interpreter("the interpreter has no name")
+        if personality in self.system.personalities:
+            self.image_of = personality
         return self.open(path)
 
+    def emulation(self, personality: Personality) -> tuple[Dentry, Dentry] | None:
+        """The emulation root of an image (Proc.emulation)."""
+        root = find_emulation_root(self.thread.proc, personality)
+        return None if root is None else (root, self.thread.proc.fs.root)
+
     def check_file(self, vnode: Vnode, dentry: Dentry | None, label: bytes) -> ImageFile:
-        """fs/namei.c:may_open for execution.  Raises ELOOP for a link, EACCES (kind, noexec mount, mode), ETXTBSY
-        (open for writing).
+        """A file of the exec, asked what the caller's system asks (`ExecRules.file_checks`), then by the kernel's
+        policies.  Raises what they do.
         """
-        if vnode.type == FileType.LNK:
-            raise ELOOP
-        if vnode.type != FileType.REG:
-            raise EACCES("not a regular file")
-        if dentry is not None and dentry.mount.flags & MountFlags.NOEXEC:
-            raise EACCES("the file system is mounted noexec")
-        cred = self.thread.proc.cred
-        attr = vnode.getattr()
-        permission(cred, attr, Access.EXECUTE)
-        if vnode.writers > 0:
-            raise ETXTBSY
-        if not cred.privileged:
-            try:
-                permission(cred, attr, Access.READ)
-            except EACCES:
-                self.unreadable = True
         path = dentry.path(self.thread.proc.fs.root) if dentry is not None else label
-        file = ImageFile(vnode, dentry, path, attr.size)
+        file = ImageFile(vnode, dentry, path, vnode.getattr())
+        for check in self.rules.file_checks:
+            check(self, file)
         for policy in self.system.execsw.policies:
             policy(self.thread, self, file)
         return file
 
     def read_header(self) -> None:
         """The first bytes of the present file, padded with zeros."""
-        size = max(self.rules.header_size, self.system.execsw.header_size)
-        self.header = self.file.vnode.read(0, size).ljust(size, b"\0")
+        size = self.header_size
+        data = self.file.vnode.read(0, size)
+        self.header_valid = len(data)
+        self.header = data.ljust(size, b"\0")
 
     # --- what formats ask for
     def rewrite(self, interpreter: bytes, argv: list[bytes]) -> None:
         """The file is to be run by another one: go round again with it.
 
-        `argv` replaces the first argument.  Raises E2BIG, and what opening the interpreter does.
+        `argv` replaces the first argument, now, or when the arguments are taken.  Raises E2BIG, and what opening the
+        interpreter does.
         """
-        if self.argv:
-            self.budget.drop(self.argv.pop(0))
-        for argument in reversed(argv):
-            self.budget.add(argument)
-        self.argv[:0] = argv
+        if self.budget is None:
+            self.fakes = argv
+        else:
+            if self.argv:
+                self.budget.drop(self.argv.pop(0))
+            for argument in reversed(argv):
+                self.budget.add(argument)
+            self.argv[:0] = argv
         self.script.append(self.file.path)
         self.interp_name = interpreter
         self.file = self.open_interpreter(interpreter)
@@ -264,9 +336,9 @@ class ExecPackage:
         return image
 
     def stack_rlimit(self) -> tuple[int, int]:
-        """RLIMIT_STACK as the new image will have it: an image that distrusts its caller gets no more than 8 MiB."""
+        """RLIMIT_STACK as the new image will have it: one that distrusts its caller may get less."""
         soft, hard = self.thread.proc.rlimits[Rlimit.STACK]
-        return (min(soft, 8 << 20), hard) if self.ids.secure else (soft, hard)
+        return (min(soft, self.rules.secure_stack), hard) if self.ids.secure else (soft, hard)
 
 
 def generator(t: Thread) -> random.Random:

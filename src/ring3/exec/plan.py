@@ -13,6 +13,7 @@ from ring3.abi.x86 import Arch
 from ring3.proc.cred import Cred
 
 if TYPE_CHECKING:
+    from ring3.abi.records import Attr
     from ring3.protocols import Personality
     from ring3.vfs.dentry import Dentry
     from ring3.vfs.vnode import Vnode
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
 class ImageFile:
     """A file an image is made of.  Equal when path and size are: what the plan says, not which object says it.
 
-    `dentry` is None for a file without a name (memfd).
+    `dentry` is None for a file without a name (memfd).  `attr` are its attributes as the exec goes by them: a mount may have
+    taken set-id bits away, a script may have lent its own.
     """
 
-    __slots__ = ("dentry", "path", "size", "vnode")
+    __slots__ = ("attr", "dentry", "path", "size", "vnode")
 
-    def __init__(self, vnode: Vnode, dentry: Dentry | None, path: bytes, size: int) -> None:
+    def __init__(self, vnode: Vnode, dentry: Dentry | None, path: bytes, attr: Attr) -> None:
         self.vnode = vnode
         self.dentry = dentry
         self.path = path
-        self.size = size
+        self.attr = attr
+        self.size = attr.size
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ImageFile) and (self.path, self.size) == (other.path, other.size)
@@ -42,14 +45,22 @@ class ImageFile:
         return f"ImageFile({self.path!r})"
 
 
-MAP, ZERO, WRITE, VDSO = "map", "zero", "write", "vdso"
+MAP, READ, ZERO, WRITE, VDSO = "map", "read", "zero", "write", "vdso"
+
+# Labels of what is written last, and what an exec that fails there fails at (rules.STEPS).
+ARGUMENTS, PS_STRINGS = b"[arguments]", b"[ps_strings]"
+
+# How a command was queued (NetBSD: VMCMD_*): RELATIVE to the last BASE, exactly where it says, part of the stack.
+BASE, RELATIVE, FIXED, STACK = 1, 2, 4, 8
 
 
 class VMCmd(NamedTuple):
-    """One step in building a space; address and length in bytes, page-aligned but for WRITE.
+    """One step in building a space; address and length in bytes, page-aligned but for READ and WRITE.
 
-    MAP shows `file` from `offset` on, ZERO is fresh memory, WRITE puts `data` there, VDSO the clock page of the
-    image's architecture. What a later one covers of an earlier one is replaced.
+    MAP shows `file` from `offset` on, READ is fresh memory with a copy of those bytes in it, ZERO is fresh memory, WRITE
+    puts `data` there, VDSO the clock page of the image's architecture.  What a later one covers of an earlier one is
+    replaced.  `addr` is where it goes, whatever `flags` (BASE, RELATIVE …) say of how that came about; `max_prot` is
+    what mprotect may give at most.
     """
 
     kind: str
@@ -61,12 +72,14 @@ class VMCmd(NamedTuple):
     data: bytes = b""
     label: bytes = b""
     growsdown: bool = False
+    flags: int = 0
+    max_prot: int = 7
 
     def show(self) -> str:
         """One line, as `explain` prints it."""
         prot = "".join(letter if self.prot & bit else "-" for letter, bit in (("r", 1), ("w", 2), ("x", 4)))
         where = f"{self.addr:#014x}-{self.addr + self.length:#014x}"
-        if self.kind == MAP:
+        if self.kind in (MAP, READ):
             assert self.file is not None
             what = f"{self.file.path.decode(errors='backslashreplace')} @{self.offset:#x}"
         elif self.kind == WRITE:
@@ -87,7 +100,7 @@ class StackImage(NamedTuple):
     """The initial stack: `data` stands at `sp` and reaches up to `top`.
 
     The addresses of the strings are where /proc/PID/cmdline and environ read.  `auxv` holds its own bytes, the end
-    entry included.
+    entry included.  `ps_strings` is where a NetBSD image finds its own ps_strings, the last thing in `data`; 0: none.
     """
 
     sp: int
@@ -98,6 +111,21 @@ class StackImage(NamedTuple):
     env_end: int
     auxv: tuple[Aux, ...]
     auxv_bytes: bytes
+    ps_strings: int = 0
+
+
+class Sizes(NamedTuple):
+    """What a NetBSD space says of itself (vm_taddr …): addresses of text and data, sizes in pages, the stack's far end
+    and its fixed one.
+    """
+
+    taddr: int
+    tsize: int
+    daddr: int
+    dsize: int
+    ssize: int
+    maxsaddr: int
+    minsaddr: int
 
 
 class Layout(NamedTuple):
@@ -111,14 +139,18 @@ class Layout(NamedTuple):
     stack_top: int
     stack_limit: int
     vdso_base: int = 0              # the code's address, 0 without one
+    sizes: Sizes | None = None
+    ps_strings: int = 0             # where the program's strings are told of, 0 where the system has no such thing
+    sigcode: int = 0                # where the signal trampoline is shown, 0 without one
 
 
 class ExecPlan(NamedTuple):
     """An exec that can go on.  `path` is as asked; `execfn` what AT_EXECFN shows; `exe` is /proc/self/exe.
 
     `entry` is the program's own entry point, `start` where the first instruction is fetched (the interpreter's entry,
-    if there is one). `closes` are the descriptors that close; `script` the `#!` files passed through, outermost
-    first.
+    if there is one). `closes` are the descriptors that close, `opens` those that are added then: on a file of the exec's
+    own, or on the null device (None).  `script` are the `#!` files passed through, outermost first.  `setid`: set-id
+    bits count, so that who watches on the caller's behalf must stop.  `emulation`: where it looks for files first.
     """
 
     path: bytes
@@ -146,6 +178,11 @@ class ExecPlan(NamedTuple):
     comm: bytes
     personality_flags: int
     stack_rlimit: tuple[int, int]
+    setid: bool = False
+    opens: tuple[tuple[int, ImageFile | None], ...] = ()
+    pax: int = 0
+    sigcode: bytes = b""
+    emulation: tuple[Dentry, Dentry] | None = None
 
     def show(self) -> str:
         """The whole plan as text, a line for each fact."""
@@ -170,11 +207,18 @@ class ExecPlan(NamedTuple):
 
 
 class ExecDeath(NamedTuple):
-    """An exec that its system would only find impossible behind the point of no return: death by `signal`."""
+    """An exec that its system would only find impossible behind the point of no return: the process ends with the wait
+    status `status`.
+    """
 
-    signal: int
+    status: int
     step: str
     error: str
+
+    @property
+    def signal(self) -> int:
+        """The signal it dies by."""
+        return self.status & 0x7F
 
     def show(self) -> str:
         """One line."""

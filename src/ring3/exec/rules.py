@@ -16,15 +16,20 @@ from ring3.errors import Errno
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage, Image
-    from ring3.exec.plan import StackImage
+    from ring3.exec.plan import ImageFile, Sizes, StackImage, VMCmd
     from ring3.proc.cred import Cred
+    from ring3.proc.proc import Thread
     from ring3.vm.layout import AddressModel
 
-# The steps of an exec, in order; what `death` is asked about, and where faults are injected.
+# The steps of an exec, as Linux meets them; what `death` is asked about, and where faults are injected.
 STEPS = (
     "lookup", "arguments", "credentials", "header", "format", "script", "interpreter", "arrange", "map",
-    "map interpreter", "vdso", "stack", "space", "run vmcmds", "thread",
+    "map interpreter", "vdso", "stack", "space", "run vmcmds", "copyargs", "thread",
 )
+# Those only some images or callers meet: the image is approved of, the strings' place is told, descriptors, the trampoline.
+MORE_STEPS = ("limits", "ps_strings", "descriptors", "sigcode")
+# Steps behind the place where others are told that there is a new program: they have been told when it dies there.
+ANNOUNCED = frozenset({"sigcode"})
 
 
 class ScriptLine(NamedTuple):
@@ -71,9 +76,17 @@ class Frame(NamedTuple):
     random: Random
 
 
+# What a file of an exec is asked: raises the refusal.  (package, file, whose attributes it may change)
+FileCheck = Callable[["ExecPackage", "ImageFile"], None]
+# One stage of an exec, which looks and fills in the package.  Raises the refusal.
+Stage = Callable[["ExecPackage"], None]
+
+
 class ExecRules(NamedTuple):
     """One system's rules.  Sizes in bytes, addresses of the guest.
 
+    stages: what is looked at in which order (exec/check.py and the system's own), until the package is `decided`.
+    file_checks: what every file is asked, in order, before the kernel's policies are.
     max_depth: how many files one exec may go through, the program itself included; one more is ELOOP.
     header_size: how much of a file is read to recognise it; shorter ones are padded with zeros.
     keeps_searching: formats after one that failed with another error than ENOEXEC are still asked (NetBSD);
@@ -82,26 +95,36 @@ class ExecRules(NamedTuple):
     empty_interpreter: what looking for an interpreter without a name answers.
     """
 
+    stages: tuple[Stage, ...]
+    file_checks: tuple[FileCheck, ...]
     max_depth: int
     header_size: int
     keeps_searching: bool
     empty_argv: tuple[bytes, ...] | None
     empty_interpreter: type[Errno]
-    death: Callable[[str, Errno], int]                  # (step, error) -> the signal it dies by; 0: a refusal
+    death: Callable[[str, Errno], int]                  # (step, error) -> the wait status it dies with; 0: a refusal
     # about the call
     split_script: Callable[[bytes], ScriptLine]         # a script's header; raises ENOEXEC
+    script_arguments: Callable[[ExecPackage, ScriptLine], list[bytes]]      # what replaces argv[0]; raises ENOENT …
     limits: Callable[[ExecPackage], ArgumentLimits]
     new_ids: Callable[[ExecPackage], Ids]
     dumpable: Callable[[ExecPackage, Ids], int]         # what prctl(PR_GET_DUMPABLE) will say
     comm: Callable[[ExecPackage], bytes]                # the process's new name
+    reset_signals: Callable[[Thread], None]             # what handlers and pending signals become; raises nothing
     # about the new image
     flags_after: Callable[[ExecPackage, Arch, bool, bool | None], int]      # (…, set-id, executable stack) -> personality(2)
     randomises: Callable[[ExecPackage, int], bool]
     arrange: Callable[[Frame], tuple[AddressModel, int]]                    # an empty space, and where its stack ends
     stack_extent: Callable[[ExecPackage, Image], tuple[int, int]]           # its lowest address at first, its limit
-    stack_bottom: Callable[[Image, StackImage], int]                        # the same once everything stands on it; raises EFAULT
-    stack_prot: Callable[[Image], int]
+    stack_commands: Callable[[Image, StackImage], list[VMCmd]]              # its memory once all stands on it; raises EFAULT
     pie_base: Callable[[Frame], int]                    # where a position-independent program with an interpreter goes
     place_brk: Callable[[Frame, int, bool], int]        # (…, end of the program, it is its own loader)
     build_stack: Callable[[ExecPackage, Image], StackImage]
     registers: Callable[[Image, int], tuple[tuple[int, int], ...]]          # … (index in abi.x86, value); others 0
+    secure_stack: int = (1 << 64) - 1                   # RLIMIT_STACK of an image that distrusts its caller is at most this
+    unmarked: str = "linux"                             # whose images those are that do not say whose they are
+    probe_mismatch: type[Errno] | None = None           # what a probe says to a file of its kind not its own; None: no probes
+    vdso: bool = True                                   # whether images get the machine's clock page
+    opens: Callable[[ExecPackage], tuple[tuple[int, ImageFile | None], ...]] = lambda _: ()     # see ExecPlan
+    sizes: Callable[[Image, StackImage], Sizes | None] = lambda _image, _stack: None
+    sigcode: Callable[[Image], bytes] = lambda _: b""   # the trampoline images are shown; empty: none

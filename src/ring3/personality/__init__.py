@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # Name -> the module and the function in it that builds a fresh record.  The first is what the kernel itself speaks.
 BUILTIN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "linux": ("ring3.personality.linux", "linux_personality"),
+    "netbsd": ("ring3.personality.netbsd", "netbsd_personality"),
+    "netbsd32": ("ring3.personality.netbsd", "netbsd32_personality"),
+    "serenity": ("ring3.personality.serenity", "serenity_personality"),
 })
 
 

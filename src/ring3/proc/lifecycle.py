@@ -37,12 +37,16 @@ def fork_process(t: Thread, flags: CloneFlags, exit_signal: int) -> Thread:
         raise from_oserror(error) from error
     child = Proc(system, system.new_pid(), p.parent if flags & CloneFlags.PARENT else p)
     child.vm = vm
+    child.confinement, child.veil = p.confinement, p.veil
+    child.emulation = p.emulation
     child.personality = p.personality
     if flags & CloneFlags.FILES:
         p.fds.refs += 1
         child.fds = p.fds
     else:
         child.fds = p.fds.fork()
+        for fd in [fd for fd, file in child.fds.files.items() if not file.inherited]:
+            child.fds.close(fd)
     if flags & CloneFlags.FS:
         p.fs.refs += 1
         child.fs = p.fs
@@ -52,6 +56,7 @@ def fork_process(t: Thread, flags: CloneFlags, exit_signal: int) -> Thread:
     child.exit_signal = p.exit_signal if flags & CloneFlags.PARENT else exit_signal
     for name in (
         "cred", "pgrp", "session", "exe", "no_new_privs", "keep_caps", "dumpable", "personality_flags", "nice", "oom_score_adj",
+        "pax", "restartable",
     ):
         setattr(child, name, getattr(p, name))
     child.rlimits = list(p.rlimits)
@@ -62,6 +67,8 @@ def fork_process(t: Thread, flags: CloneFlags, exit_signal: int) -> Thread:
     system.procs[child.pid] = child
     if child.parent is not None:
         child.parent.children.append(child)
+    if p.knotes is not None:
+        p.knotes.fork(child)
     return thread
 
 
@@ -160,6 +167,8 @@ def exit_process(p: Proc, status: int) -> None:
     p.fds.release()
     p.exit_status = status
     p.zombie = True
+    if p.knotes is not None:
+        p.knotes.exit(status)
     _leave_session(p)
     children = p.children
     _give_children_away(p)

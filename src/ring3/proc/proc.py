@@ -8,7 +8,7 @@ Names follow style.md: `p` is a Proc, `t` a Thread.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ring3.abi.signals import DEFAULT_ACTION, AltStack, SigAction
@@ -18,6 +18,7 @@ from ring3.proc.sigqueue import SigQueue
 from ring3.waiting import Sleep, WaitQueue
 
 if TYPE_CHECKING:
+    from ring3.abi.x86 import Arch
     from ring3.machine.base import Cpu
     from ring3.proc.system import System
     from ring3.protocols import Abi, Personality
@@ -89,12 +90,13 @@ class SigActions:
 
 
 class Session:
-    """A session: its id and its controlling terminal (a `Tty` of vfs, or None)."""
+    """A session: its id, its controlling terminal (a `Tty` of vfs, or None), and who logged in (setlogin(2))."""
 
-    __slots__ = ("sid", "tty")
+    __slots__ = ("login", "sid", "tty")
 
-    def __init__(self, sid: int) -> None:
+    def __init__(self, sid: int, login: bytes = b"") -> None:
         self.sid = sid
+        self.login = login
         self.tty: Any = None
 
 
@@ -122,17 +124,22 @@ class Proc:
     """One process."""
 
     __slots__ = (
+        "_personality",
+        "abis",
         "actions",
+        "activations",
         "child_queue",
         "child_reaper",
         "child_usage",
         "children",
         "comm_parent",
+        "confinement",
         "continued",
         "cred",
         "dead_signal",
         "did_exec",
         "dumpable",
+        "emulation",
         "exe",
         "exec_id",
         "exit_signal",
@@ -140,29 +147,38 @@ class Proc:
         "exiting",
         "fds",
         "fs",
+        "in_exec",
         "itimers",
         "keep_caps",
+        "knotes",
+        "ktrace",
+        "lwps",
         "nice",
         "no_new_privs",
         "oom_score_adj",
         "parent",
         "parent_death_signal",
+        "pax",
         "pending",
-        "personality",
         "personality_flags",
         "pgrp",
         "pid",
         "pidfd_queue",
         "posix_timers",
+        "profiling",
+        "restartable",
         "rlimits",
         "session",
+        "slash_follows",
         "start_ns",
         "stop_reported",
         "stopped_by",
+        "stops_at_exec",
         "system",
         "sysv",
         "threads",
         "usage",
+        "veil",
         "vfork_done",
         "vfork_queue",
         "vm",
@@ -175,10 +191,14 @@ class Proc:
         self.parent = parent
         self.children: list[Proc] = []
         self.threads: dict[int, Thread] = {}
-        self.personality: Personality
+        self.abis: Mapping[Arch, Abi]           # how its calls are served: its personality's, seen through what confines it
+        self.slash_follows = False              # its personality's, asked for at every look-up
+        self.confinement: Any = None            # what the user allows it (policy/confinement.py); None: everything
+        self.veil: Any = None                   # what it may see (policy/veil.py); None: everything
         self.vm: VMSpace
         self.fds: FdTable
         self.fs: FsContext
+        self.emulation: tuple[Dentry, Dentry] | None = None     # its emulation root, and the root it was found from
         self.cred = Cred()
         self.actions = SigActions()
         self.pending = SigQueue()
@@ -205,16 +225,44 @@ class Proc:
         self.dumpable = 1
         self.did_exec = False
         self.exec_id = 0
+        self.in_exec = False               # inside an exec: nobody may look into it or trace it
+        self.stops_at_exec = False         # an exec stops before the first instruction (NetBSD: proc.PID.stopexec)
+        self.ktrace: Any = None            # how ktrace(2) traces it (proc/ktrace.py); None: not
+        self.knotes: Any = None            # who waits for its events: `knotes.exec(p)` tells of an exec (kqueue)
+        self.pax = 0                       # NetBSD's P_PAX_*: ASLR 1, MPROTECT 2
+        self.profiling: Any = None         # profil(2)'s buffer
+        self.restartable: tuple[Any, ...] = ()  # restartable atomic sequences (rasctl(2))
+        self.activations: Any = None       # scheduler activations (sa_register(2))
         self.personality_flags = 0         # personality(2)
         self.nice = 0
         self.oom_score_adj = 0
         self.itimers: dict[int, Any] = {}       # which -> timer (calls/time)
         self.posix_timers: dict[int, Any] = {}  # id -> timer
         self.sysv: Any = None
+        self.lwps: Any = None              # NetBSD's numbering of its threads (proc/lwp.py)
         self.comm_parent = b""
         self.usage = Usage()
         self.child_usage = Usage()
         self.start_ns = 0
+
+    @property
+    def personality(self) -> Personality:
+        """Whose program it runs.  Setting it sets `abis`."""
+        return self._personality
+
+    @personality.setter
+    def personality(self, personality: Personality) -> None:
+        self._personality = personality
+        self.slash_follows = personality.slash_follows
+        self.abis = personality.abis if self.confinement is None else self.confinement.abis(personality)
+        if self.system.interpose is not None:
+            self.abis = self.system.interpose(self.abis)
+
+    def confine(self, confinement: Any) -> None:
+        """From now on no more than `confinement` allows; None: everything."""
+        self.confinement = confinement
+        self.veil = None if confinement is None else confinement.veil
+        self.personality = self._personality
 
     @property
     def leader(self) -> Thread:
@@ -253,6 +301,7 @@ class Thread:
         "cpu",
         "exec_start_ns",
         "finish",
+        "lwp",
         "past_cpu_ns",
         "pending",
         "proc",
@@ -272,6 +321,7 @@ class Thread:
         "timer_slack_ns",
         "tls_slots",
         "trace",
+        "upcalls",
         "watched",
         "work",
     )
@@ -306,7 +356,17 @@ class Thread:
         self.stale_objects: tuple[VMObject, ...] = ()    # mapped files that moved while all threads ran
         self.sched: Any = None                 # scheduling wishes (proc/sched.py); None: the ordinary ones
         self.trace: Any = None                 # ptrace state
+        self.upcalls = False                   # gets upcalls of its process's scheduler activations
+        self.lwp: Any = None                   # what NetBSD knows of it (proc/lwp.py)
         self.tls_slots: dict[int, bytes] = {}  # GDT entries of 32-bit programs: slot -> struct user_desc
+
+    def needs(self, *promises: str) -> None:
+        """What the arguments of its call need beyond what the call as such needs: all these promises (pledge(2)).
+
+        For calls to ask once their arguments are decoded, before anything happens.  Raises EPERM where one is missing.
+        """
+        if self.proc.confinement is not None:
+            self.proc.confinement.ask(self, *promises)
 
     @property
     def vm(self) -> VMSpace:

@@ -12,8 +12,6 @@ from ring3.abi.signals import (
     CLD_CONTINUED,
     CLD_STOPPED,
     DEFAULT_ACTION,
-    DUMPS,
-    IGNORED,
     SI_KERNEL,
     SI_TIMER,
     SI_USER,
@@ -51,7 +49,7 @@ def take(t: Thread, allowed: int) -> SigInfo | None:
 def ignores(p: Proc, signo: int) -> bool:
     """Whether `signo` sent to `p` now would be thrown away, blocked or not aside."""
     action = p.actions.table[signo]
-    return action.handler == SIG_IGN or (action.handler == SIG_DFL and bool(IGNORED & bit(signo)))
+    return action.handler == SIG_IGN or (action.handler == SIG_DFL and bool(p.personality.signal_defaults.ignored & bit(signo)))
 
 
 def _prepare(p: Proc, signo: int) -> None:
@@ -74,6 +72,8 @@ def send_to_process(p: Proc, info: SigInfo) -> bool:
     if p.zombie or p.exiting or not p.threads:
         return False
     signo = info.signo
+    if p.knotes is not None:
+        p.knotes.signal(signo)
     _prepare(p, signo)
     threads = p.live_threads()
     mask = bit(signo)
@@ -101,6 +101,8 @@ def send_to_thread(t: Thread, info: SigInfo) -> bool:
     if p.zombie or p.exiting or t.state is ThreadState.DEAD:
         return False
     signo = info.signo
+    if p.knotes is not None:
+        p.knotes.signal(signo)
     _prepare(p, signo)
     mask = bit(signo)
     if ignores(p, signo) and not t.sigmask & mask and not waits_for(t) & mask:
@@ -135,7 +137,8 @@ def _fatal(p: Proc, signo: int) -> bool:
     if signo == Signal.SIGKILL:
         return True
     mask = bit(signo)
-    return p.actions.table[signo].handler == SIG_DFL and not mask & (IGNORED | STOPS | DUMPS)
+    defaults = p.personality.signal_defaults
+    return p.actions.table[signo].handler == SIG_DFL and not mask & (defaults.ignored | STOPS | defaults.dumps)
 
 
 def _poke(t: Thread) -> None:
@@ -200,7 +203,7 @@ def attend(t: Thread) -> bool:
         moved, t.stale_objects = t.stale_objects, ()
         p.vm.remap(lambda found: found in moved)
     while t.state is not ThreadState.DEAD:
-        if p.stopped_by:
+        if p.stopped_by or (t.lwp is not None and t.lwp.suspended):
             t.state = ThreadState.STOPPED
             return False
         t.work = 0
@@ -254,7 +257,7 @@ def _settle_restart(t: Thread, *, handled: bool, restarts: bool) -> None:
     t.restart = None
     abi = t.system.call_abi(t)
     if handled and not restart.always and (restart.no_handler_only or not restarts):
-        abi.fail(t.cpu.regs, abi.errno[t.system.EINTR])
+        abi.refuse(t.cpu.regs, t.call_number, t.system.EINTR)
     elif restart.resume is not None:
         t.system.resumable[t] = restart.resume
         abi.rewind(t.cpu.regs, abi.restart_number)
@@ -264,14 +267,15 @@ def _settle_restart(t: Thread, *, handled: bool, restarts: bool) -> None:
 
 def _do_default(t: Thread, info: SigInfo) -> None:
     p, mask = t.proc, bit(info.signo)
-    if mask & IGNORED:
+    defaults = p.personality.signal_defaults
+    if mask & defaults.ignored:
         return
     if mask & STOPS:
         if info.signo != Signal.SIGSTOP and t.system.is_orphaned(p.pgrp):
             return
         stop_process(p, info.signo)
         return
-    dumps = 0x80 if DUMPS & mask and p.rlimit(4) else 0
+    dumps = 0x80 if defaults.dumps & mask and p.rlimit(4) else 0
     exit_process(p, info.signo | dumps)
 
 

@@ -17,7 +17,7 @@ from ring3.proc import signals
 from ring3.proc.locks import FileLocks
 from ring3.proc.proc import Proc, Rlimit, Thread, ThreadState
 from ring3.proc.scheduler import Scheduler, Timer
-from ring3.protocols import Abi, Instrument, Personality
+from ring3.protocols import Abi, FileGuard, Instrument, Personality
 from ring3.vm.region import VMObject
 from ring3.waiting import Sleep, WaitQueue
 
@@ -41,6 +41,9 @@ class System:
         self.anonymous: Any = None               # inode numbers of pipes, sockets … (vfs)
         self.futexes: Any = None
         self.file_locks = FileLocks()
+        self.new_ktracer: Callable[[], Instrument] | None = None     # makes who writes what ktrace(2) asks for ...
+        self.ktracer: Instrument | None = None                       # ... while any process is traced
+        self.guard: FileGuard | None = None      # asked about files beyond permissions (policy/veriexec.py)
         self.memfds: Any = None                  # the file system of memfd_create, made when first asked for
         self.sockets: Any = None                 # the names of sockets, likewise
         self.ptys: Any = None                    # the pseudo-terminals
@@ -54,6 +57,8 @@ class System:
         self.max_procs = 16384
         self.jobs = {1}                          # process groups somebody outside looks after, as a shell does: never orphaned
         self.instruments: list[Instrument] = []
+        self.exec_hooks: tuple[Callable[[Proc], None], ...] = ()    # called at every exec, behind its point of no return
+        self.sigcode: dict[bytes, VMObject] = {}                    # signal trampolines that images are shown, by their code
         self.missing_calls: dict[str, int] = {}  # name or number of calls that answered ENOSYS -> how often
         self.served_calls = 0
         self.ended_procs = 0
@@ -63,6 +68,8 @@ class System:
         self.resumable: dict[Thread, Callable[[Thread], Coroutine[Sleep, Any, int]]] = {}
         self.on_reap: Callable[[Proc], None] | None = None
         self.on_job_change: Callable[[Proc], None] | None = None
+        self.interpose: Callable[[Any], Any] | None = None      # abis -> abis with hooks in them (calls/interpose.py)
+        self.on_decision: Callable[[Proc, Any], None] | None = None     # of a policy (policy/confinement.py: Decision)
         self.on_instrument_failure: Callable[[Instrument, Exception], None] | None = None
         self._signal_queues: dict[int, WaitQueue] = {}
         self._last_pid = 1

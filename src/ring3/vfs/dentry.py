@@ -10,7 +10,7 @@ Not here: walking a path, permissions (`namei.py`), what a mount forbids (`mount
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ring3.abi.flags import FileType
@@ -30,7 +30,7 @@ class Dentry:
     `deleted` is set when the name was taken away (or given to another file) while somebody still held the dentry.
     """
 
-    __slots__ = ("__weakref__", "children", "deleted", "mount", "mounted", "name", "parent", "vnode")
+    __slots__ = ("__weakref__", "children", "deleted", "mount", "mounted", "name", "parent", "verdict", "vnode")
 
     def __init__(self, parent: Dentry | None, name: bytes, vnode: Vnode, mount: Mount) -> None:
         self.parent = parent
@@ -40,6 +40,7 @@ class Dentry:
         self.mounted: Mount | None = None
         self.deleted = False
         self.children: dict[bytes, ref[Dentry]] = {}    # weak; a dead one is taken out by its own end
+        self.verdict: Any = None            # what a veil found out last (policy/veil.py)
 
     def __del__(self) -> None:
         parent = self.parent
@@ -168,6 +169,7 @@ class Dentry:
 
     def move(self, name: bytes, target: Dentry, target_name: bytes) -> None:
         """The child `name` of this directory is now `target_name` in `target`; what had that name is deleted."""
+        self.mount.renames.count += 1
         target.forget(target_name)
         child = self.cached(name)
         if child is not None:
@@ -176,6 +178,7 @@ class Dentry:
 
     def exchange(self, name: bytes, target: Dentry, target_name: bytes) -> None:
         """Two children swap their names (RENAME_EXCHANGE)."""
+        self.mount.renames.count += 1
         one, two = self.cached(name), target.cached(target_name)
         for child in (one, two):
             if child is not None:

@@ -84,7 +84,7 @@ class EpollFile(AnonFile):
         file that too many epolls would hear of through others, EEXIST, ELOOP for a cycle or deep nesting.
         """
         queue = file.queue
-        if queue is None:
+        if queue is None or not file.inherited:         # a kqueue, of another system, would make circles nobody looks for
             raise EPERM
         if file is self:
             raise EINVAL

@@ -33,6 +33,7 @@ class File:
     and name themselves in `label` ("pipe:[12]").
     """
 
+    inherited: ClassVar[bool] = True        # whether a child process gets it (all but a kqueue)
     is_socket: ClassVar[bool] = False       # whether it is a `socket.UnixSocket`, asked where sockets need not be known
 
     __slots__ = (

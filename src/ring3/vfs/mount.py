@@ -29,12 +29,22 @@ _OPTIONS = (
 )
 
 
+class Renames:
+    """How often a name changed in a kernel: what is remembered about paths holds while `count` stays."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Mount:
     """One file system at one place.  `covered` is the dentry it hides; None for the root of all."""
 
-    __slots__ = ("_recent", "covered", "flags", "fs", "mount_id", "root")
+    __slots__ = ("_recent", "covered", "flags", "fs", "mount_id", "renames", "root")
 
-    def __init__(self, fs: FileSystem, flags: MountFlags, covered: Dentry | None, mount_id: int) -> None:
+    def __init__(self, fs: FileSystem, flags: MountFlags, covered: Dentry | None, mount_id: int, renames: Renames) -> None:
+        self.renames = renames
         self.fs = fs
         self.flags = flags
         self.covered = covered
@@ -81,10 +91,11 @@ class MountTable:
     b'/'
     """
 
-    __slots__ = ("_mounts", "_next_dev", "_next_id")
+    __slots__ = ("_mounts", "_next_dev", "_next_id", "_renames")
 
     def __init__(self) -> None:
         self._mounts: list[Mount] = []
+        self._renames = Renames()
         self._next_id = 21          # as on a booted Linux: small, not 0
         self._next_dev = 32         # minor numbers of anonymous devices
 
@@ -109,7 +120,7 @@ class MountTable:
             at = at.top()
             if at.deleted:
                 raise ENOENT
-        mount = Mount(fs, flags, at, self._next_id)
+        mount = Mount(fs, flags, at, self._next_id, self._renames)
         if at is not None:
             if at.vnode.is_dir != mount.root.vnode.is_dir:
                 raise ENOTDIR

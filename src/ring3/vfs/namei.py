@@ -4,22 +4,26 @@ A path is walked component by component, with a stack of components still to go:
 What has been walked is a dentry, never a string, so no rename or link can carry a guest above its root: ".." at the
 root is the root, and a file system is only ever asked for single names.
 
-The order of refusals is Linux's: fs/namei.c (link_path_walk), path_resolution(7), openat2(2).  Not here: open(2)
+The order of refusals is Linux's: fs/namei.c (link_path_walk), path_resolution(7), openat2(2).  A process of another
+system may have an emulation root: absolute paths are tried below it first (`emulroot.py`).  Not here: open(2)
 (`opening.py`), the calls that change names (`names.py`).
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ring3.abi.flags import Access, FileType
-from ring3.errors import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV
+from ring3.errors import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Errno
 from ring3.vfs.access import permission
 
 if TYPE_CHECKING:
-    from ring3.protocols import Credentials, Veil
+    from ring3.protocols import Credentials, FileGuard, Veil
     from ring3.vfs.dentry import Dentry
+
+T = TypeVar("T")
 
 PATH_MAX = 4096         # the terminating zero included
 MAX_LINKS = 40          # MAXSYMLINKS, include/linux/namei.h
@@ -43,19 +47,22 @@ _SCOPED = 0x18              # BENEATH or IN_ROOT
 
 
 class NameiContext(NamedTuple):
-    """Who looks up, from where.  `emulation_root` is tried first for absolute paths (NetBSD's /emul/NAME)."""
+    """Who looks up, from where.  `emulation_root` is tried first for absolute paths (`emulroot.py`)."""
 
     root: Dentry
     cwd: Dentry
     cred: Credentials
     veil: Veil | None = None
     emulation_root: Dentry | None = None
+    guard: FileGuard | None = None
+    told: Callable[[bytes], None] | None = None         # hears of each path before it is walked
+    slash_follows: bool = False                         # "link/" is what the link leads to even for calls about names (NetBSD)
 
 
 class Walk:
     """One look-up: the links followed so far, and the limits it goes under."""
 
-    __slots__ = ("base", "checked", "cred", "links", "resolve", "root")
+    __slots__ = ("base", "checked", "cred", "links", "resolve", "root", "slash_follows")
 
     def __init__(self, ctx: NameiContext, at: Dentry | None, resolve: Resolve, root: Dentry | None = None) -> None:
         self.cred = ctx.cred
@@ -63,6 +70,7 @@ class Walk:
         self.resolve = int(resolve)                 # mostly 0, and an integer is quick to ask
         self.root = self.base if self.resolve & _SCOPED else root or ctx.root
         self.links = 0
+        self.slash_follows = ctx.slash_follows
         self.checked = not ctx.cred.privileged      # whether search permission needs asking
 
     def start(self, path: bytes, base: Dentry) -> Dentry:
@@ -145,7 +153,7 @@ class Walk:
         while pending:
             name = pending.pop()
             self.search(here)
-            if parent and not pending:
+            if parent and not pending and not (slash and self.slash_follows and self.is_link(here, name)):
                 return here, name, slash
             if name == b".":
                 continue
@@ -162,13 +170,33 @@ class Walk:
                 text = self.target(child)
                 if not pending:
                     slash, follow = slash or text.endswith(b"/"), True
-                here = self.start(text, here)
+                here = self.start(text + b"/" if pending else text, here)
                 pending.extend(reversed([name for name in text.split(b"/") if name]))
                 continue
             here = child
+        if parent:                                  # a link with a slash behind it led here, and there is no name left
+            return here, b"/" if here is self.root else b".", True
         if slash and here.vnode.type != FileType.DIR:
             raise ENOTDIR
         return here, b"", slash
+
+    def is_link(self, here: Dentry, name: bytes) -> bool:
+        """Whether a name is there and is a symbolic link."""
+        if name in DOTS:
+            return False
+        try:
+            return here.child(name).vnode.type == FileType.LNK
+        except ENOENT:
+            return False
+
+    def to_file(self, path: bytes, *, follow: bool) -> Dentry:
+        """The dentry of an existing file."""
+        return self.walk(path, self.base, follow=follow, parent=False)[0]
+
+    def to_parent(self, path: bytes, *, exists: bool) -> tuple[Dentry, bytes, bool]:
+        """(directory, last component, trailing slash).  `exists`: the name is to be one that is there."""
+        del exists                                  # each caller finds out itself, in its own order
+        return self.walk(path, self.base, follow=False, parent=True)
 
 
 def check_path(path: bytes) -> None:
@@ -199,41 +227,56 @@ def namei(
     """
     if not path and empty_ok:
         return ctx.cwd if at is None else at
-    found: Dentry | None = None
-    emul = ctx.emulation_root
-    if emul is not None and path[:1] == b"/":
-        found = _namei_emulated(ctx, path, emul, follow=follow, resolve=resolve)
-    if found is None:
+    if ctx.emulation_root is None:
+        if ctx.told is not None:
+            ctx.told(path)
         walk = Walk(ctx, at, resolve)
         found = walk.walk(path, walk.base, follow=follow, parent=False)[0]
+    else:
+        found = from_either_root(ctx, path, at, resolve, lambda walk: walk.to_file(path, follow=follow))
     unveiled(ctx, found, b"", access)
     return found
 
 
-def _namei_emulated(ctx: NameiContext, path: bytes, emul: Dentry, *, follow: bool, resolve: Resolve) -> Dentry | None:
-    """The file as the alternate root has it; None where it has none, or has only the root itself."""
-    try:
-        walk = Walk(ctx, None, resolve, emul)
-        found = walk.walk(path, walk.base, follow=follow, parent=False)[0]
-    except (ENOENT, ENOTDIR):
-        return None
-    return None if found is emul else found
-
-
 def namei_parent(
-    ctx: NameiContext, path: bytes, *, at: Dentry | None = None, resolve: Resolve = Resolve.NONE
+    ctx: NameiContext, path: bytes, *, at: Dentry | None = None, resolve: Resolve = Resolve.NONE, exists: bool = False
 ) -> tuple[Dentry, bytes, bool]:
     """(directory, last component, had a trailing slash).  The last may be ".", ".." or "/" (the root): refused by each
     call its way.
 
-    Search permission of the directory is checked, nothing else.  Raises as `namei`.
+    Search permission of the directory is checked, nothing else.  `exists`: the caller wants a name that is there; what
+    it means is for an emulation root to say (`emulroot.py`).  Raises as `namei`.
     """
-    walk = Walk(ctx, at, resolve)
-    return walk.walk(path, walk.base, follow=False, parent=True)
+    if ctx.emulation_root is None:
+        if ctx.told is not None:
+            ctx.told(path)
+        walk = Walk(ctx, at, resolve)
+        return walk.walk(path, walk.base, follow=False, parent=True)
+    return from_either_root(ctx, path, at, resolve, lambda walk: walk.to_parent(path, exists=exists))
+
+
+def from_either_root(
+    ctx: NameiContext, path: bytes, at: Dentry | None, resolve: Resolve, look: Callable[[Walk], T]
+) -> T:
+    """What `look` finds: below the emulation root where there is one and the path asks for it, else from the real root."""
+    if ctx.emulation_root is not None and not int(resolve) & _SCOPED:
+        from ring3.vfs.emulroot import EmulatedWalk, tries_emulation_root
+
+        if tries_emulation_root(path):
+            walk = EmulatedWalk(ctx, at, resolve)
+            if ctx.told is not None:
+                ctx.told(ctx.emulation_root.path(ctx.root) + path)
+            try:
+                return look(walk)
+            except Errno:
+                if not walk.may_retry:
+                    raise
+    if ctx.told is not None:
+        ctx.told(path)
+    return look(Walk(ctx, at, resolve))
 
 
 def unveiled(ctx: NameiContext, dentry: Dentry, name: bytes, access: Access) -> None:
     """Ask the veil about a dentry, or the name `name` in it.  Raises ENOENT, EACCES."""
     if ctx.veil is not None:
-        path = dentry.path(ctx.root)
-        ctx.veil.check(path.rstrip(b"/") + b"/" + name if name else path, access)
+        ctx.veil.check(dentry, name, access)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ring3.vfs.dentry import Dentry
 
 NO_FLAGS = RenameFlags(0)
+_BOTH = Access.READ | Access.WRITE
 _RENAME_FLAGS = RenameFlags.NOREPLACE | RenameFlags.EXCHANGE | RenameFlags.WHITEOUT
 
 
@@ -48,13 +49,15 @@ def _place(
     Raises EEXIST, EROFS, EACCES; ENOENT for a trailing slash unless a `directory` is made.
     """
     here, name, slash = namei_parent(ctx, path, at=at)
+    if name not in DOTS:
+        unveiled(ctx, here, name, Access.EXISTS)        # what is hidden does not exist
     if name in DOTS or _exists(here, name):
         raise EEXIST
     if slash and not directory:
         raise ENOENT
     if here.mount.readonly:
         raise EROFS
-    unveiled(ctx, here, name, Access.WRITE)
+    unveiled(ctx, here, name, Access.CREATE)
     attr = here.vnode.getattr()
     return here, name, attr
 
@@ -101,6 +104,8 @@ def mknod(ctx: NameiContext, path: bytes, mode: int, rdev: int = 0, *, at: Dentr
     device = kind in (FileType.CHR, FileType.BLK)
     if device and not ctx.cred.privileged:
         raise EPERM
+    if ctx.guard is not None and kind == FileType.REG:
+        ctx.guard.makes(here, name)
     mode, uid, gid = new_owner(ctx.cred, attr, kind | (mode & 0o7777))
     return here.adopt(name, here.vnode.create(name, mode, uid, gid, rdev if device else 0))
 
@@ -129,6 +134,7 @@ def link(
 ) -> Dentry:
     """linkat(2): one more name for the file at `path`.  With `empty_ok` and an empty path, for `at` itself."""
     old = namei(ctx, path, at=at, follow=follow, empty_ok=empty_ok)
+    unveiled(ctx, old, b"", _BOTH)         # of a descriptor too: another name may be unveiled for more
     here, name, attr = _place(ctx, new_path, new_at)
     if old.mount is not here.mount:
         raise EXDEV
@@ -136,6 +142,8 @@ def link(
     _allow_new(ctx, here, attr)
     if old.vnode.is_dir:
         raise EPERM
+    if ctx.guard is not None:
+        ctx.guard.makes(here, name)
     here.vnode.link(name, old.vnode)
     return here.adopt(name, old.vnode)
 
@@ -163,13 +171,13 @@ def _victim(ctx: NameiContext, path: bytes, at: Dentry | None, dots: dict[bytes,
     Dentry, bytes, bool, Dentry
 ]:
     """(directory, name, trailing slash, what is there); `dots` says what to raise for ".", ".." and "/"."""
-    here, name, slash = namei_parent(ctx, path, at=at)
+    here, name, slash = namei_parent(ctx, path, at=at, exists=True)
     if name in DOTS:
         raise dots[name]
     if here.mount.readonly:
         raise EROFS
     child = here.child(name)
-    unveiled(ctx, here, name, Access.WRITE)
+    unveiled(ctx, here, name, Access.CREATE)
     return here, name, slash, child
 
 
@@ -185,6 +193,8 @@ def unlink(ctx: NameiContext, path: bytes, *, at: Dentry | None = None) -> None:
     may_delete(ctx.cred, here.vnode.getattr(), child.vnode.getattr(), isdir=False)
     if child.mounted is not None:
         raise EBUSY
+    if ctx.guard is not None:
+        ctx.guard.removes(child)
     here.vnode.unlink(name)
     child.drop()
 
@@ -215,7 +225,7 @@ def rename(
         flags & RenameFlags.EXCHANGE and flags & (RenameFlags.NOREPLACE | RenameFlags.WHITEOUT)
     ):
         raise EINVAL
-    here, name, slash = namei_parent(ctx, path, at=at)
+    here, name, slash = namei_parent(ctx, path, at=at, exists=True)
     there, new_name, new_slash = namei_parent(ctx, new_path, at=new_at)
     if here.mount is not there.mount:
         raise EXDEV
@@ -225,6 +235,8 @@ def rename(
         raise EEXIST if flags & RenameFlags.NOREPLACE else EBUSY
     if here.mount.readonly:
         raise EROFS
+    unveiled(ctx, here, name, Access.EXISTS)
+    unveiled(ctx, there, new_name, Access.EXISTS)
     source = here.child(name)
     target = _rename_target(there, new_name, flags)
     exchange = bool(flags & RenameFlags.EXCHANGE)
@@ -236,18 +248,35 @@ def rename(
         raise EINVAL
     if target is not None and here.is_under(target):
         raise EINVAL if exchange else ENOTEMPTY
-    unveiled(ctx, here, name, Access.WRITE)
-    unveiled(ctx, there, new_name, Access.WRITE)
+    _unveil_rename(ctx, (here, name, source), (there, new_name, target))
     if target is not None and target.vnode is source.vnode:
         return
     _may_rename(ctx, here, source, there, target, exchange=exchange)
-    if flags & RenameFlags.WHITEOUT and not ctx.cred.privileged:
-        raise EPERM
+    _ask_guard(ctx, source, target, flags)
     here.vnode.rename(name, there.vnode, new_name, flags)
     if exchange:
         here.exchange(name, there, new_name)
     else:
         here.move(name, there, new_name)
+
+
+def _ask_guard(ctx: NameiContext, source: Dentry, target: Dentry | None, flags: RenameFlags) -> None:
+    """The last questions of a rename.  Raises EPERM."""
+    if flags & RenameFlags.WHITEOUT and not ctx.cred.privileged:
+        raise EPERM
+    if ctx.guard is not None:
+        ctx.guard.renames(source, target, replaces=not flags & RenameFlags.EXCHANGE)
+
+
+def _unveil_rename(ctx: NameiContext, *ends: tuple[Dentry, bytes, Dentry | None]) -> None:
+    """Both names must be unveiled for it, and no directory moves that unveiled names depend on.  Raises ENOENT, EACCES."""
+    veil = ctx.veil
+    if veil is None:
+        return
+    for directory, name, moved in ends:
+        unveiled(ctx, directory, name, Access.CREATE)
+        if moved is not None and moved.vnode.is_dir:
+            veil.may_move(moved)
 
 
 def _rename_target(there: Dentry, name: bytes, flags: RenameFlags) -> Dentry | None:

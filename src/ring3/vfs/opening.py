@@ -13,7 +13,7 @@ from ring3.abi.records import Attr, AttrChange
 from ring3.errors import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EPERM, EROFS, ETXTBSY
 from ring3.vfs.access import is_owner, may_create, new_owner, permission, without_setid
 from ring3.vfs.file import File, PathFile, RegularFile
-from ring3.vfs.namei import DOTS, NameiContext, Resolve, Walk, namei, unveiled
+from ring3.vfs.namei import DOTS, NameiContext, Resolve, Walk, from_either_root, namei, unveiled
 
 if TYPE_CHECKING:
     from ring3.protocols import Credentials
@@ -26,6 +26,7 @@ _TMPFILE, _NOFOLLOW = int(OpenFlags.TMPFILE), int(OpenFlags.NOFOLLOW)
 _WRITE = int(Access.WRITE)
 _BOTH = Access.READ | Access.WRITE
 _WANTED = (Access.READ, Access.WRITE, _BOTH, _BOTH)     # by access mode; 3 asks for both and later gives neither
+_MAKES = Access.WRITE | Access.CREATE
 _PATH_KEEPS = OpenFlags.PATH | OpenFlags.DIRECTORY | OpenFlags.NOFOLLOW | OpenFlags.CLOEXEC
 
 
@@ -61,7 +62,7 @@ def open_file(
     if bits & _CREAT:
         dentry, created = _create_or_find(ctx, path, flags, mode & 0o7777 & ~umask, at, resolve)
     else:
-        dentry = namei(ctx, path, at=at, follow=follow, resolve=resolve, access=_wanted(bits))
+        dentry = namei(ctx, path, at=at, follow=follow, resolve=resolve, access=_unveil_wanted(bits))
         created = False
     return open_dentry(ctx, dentry, flags, created=created)
 
@@ -83,6 +84,8 @@ def open_dentry(ctx: NameiContext, dentry: Dentry, flags: OpenFlags, *, created:
         if truncates and dentry.mount.readonly:
             raise EROFS
         _may_open(ctx.cred, dentry, flags)
+        if ctx.guard is not None:
+            ctx.guard.opens(dentry, writes=writes or truncates)
     if writes and vnode.type in (FileType.REG, FileType.DIR):
         if vnode.denied_writers > 0:
             raise ETXTBSY
@@ -125,6 +128,11 @@ def _wanted(bits: int) -> Access:
     return wanted | Access.WRITE if bits & _TRUNC else wanted
 
 
+def _unveil_wanted(bits: int) -> Access:
+    """What the veil is asked for: a directory opened as one is looked through."""
+    return Access.BROWSE if bits & _DIRECTORY and not bits & ACCMODE else _wanted(bits)
+
+
 def _may_open(cred: Credentials, dentry: Dentry, flags: OpenFlags) -> None:
     """fs/namei.c:may_open.  Raises ELOOP, EISDIR, EACCES, EROFS, EPERM."""
     vnode = dentry.vnode
@@ -150,29 +158,41 @@ def _create_or_find(
     ctx: NameiContext, path: bytes, flags: OpenFlags, mode: int, at: Dentry | None, resolve: Resolve
 ) -> tuple[Dentry, bool]:
     """O_CREAT: the file, and whether it was made.  A link that leads nowhere makes what it names."""
-    walk = Walk(ctx, at, resolve)
-    here, name, slash = walk.walk(path, walk.base, follow=False, parent=True)
+    follow = not flags & (OpenFlags.EXCL | OpenFlags.NOFOLLOW)
+    if ctx.emulation_root is None and ctx.told is None:
+        here, name, found = _last(Walk(ctx, at, resolve), path, follow=follow)
+    else:
+        here, name, found = from_either_root(ctx, path, at, resolve, lambda walk: _last(walk, path, follow=follow))
+    if found is None:
+        return _create(ctx, here, name, mode), True
+    return _found(ctx, here, found, flags), False
+
+
+def _last(walk: Walk, path: bytes, *, follow: bool) -> tuple[Dentry, bytes, Dentry | None]:
+    """(directory, name in it, what is there) of the file that O_CREAT would open or make."""
+    here, name, slash = walk.to_parent(path, exists=False)
     while name not in DOTS:
         if slash:
             raise EISDIR
         try:
             found = walk.down(here, name)
         except ENOENT:
-            return _create(ctx, here, name, mode), True
-        if found.vnode.type != FileType.LNK or flags & (OpenFlags.EXCL | OpenFlags.NOFOLLOW):
-            return _found(ctx, here, found, flags), False
+            return here, name, None
+        if found.vnode.type != FileType.LNK or not follow:
+            return here, name, found
         walk.count_link()
         jumped = walk.jump(found)
         if jumped is not None:
-            return _found(ctx, here, jumped, flags), False
+            return here, name, jumped
         here, name, slash = walk.walk(walk.target(found), here, follow=False, parent=True)
     if name == b"..":
         here = walk.up(here)
-    return _found(ctx, here, here, flags), False
+    return here, name, here
 
 
 def _found(ctx: NameiContext, directory: Dentry, dentry: Dentry, flags: OpenFlags) -> Dentry:
     """What O_CREAT says to a file that is there.  Raises EEXIST, EISDIR; EACCES by the rule of sticky directories."""
+    unveiled(ctx, dentry, b"", Access.EXISTS)
     if flags & OpenFlags.EXCL:
         raise EEXIST
     if dentry.vnode.is_dir:
@@ -204,7 +224,9 @@ def _create(ctx: NameiContext, here: Dentry, name: bytes, mode: int) -> Dentry:
     may_create(ctx.cred, directory)
     if here.deleted:
         raise ENOENT
-    unveiled(ctx, here, name, Access.WRITE)
+    unveiled(ctx, here, name, _MAKES)
+    if ctx.guard is not None:
+        ctx.guard.makes(here, name)
     return here.adopt(name, here.vnode.create(name, *new_owner(ctx.cred, directory, FileType.REG | mode)))
 
 
@@ -212,13 +234,15 @@ def _open_tmpfile(
     ctx: NameiContext, path: bytes, flags: OpenFlags, mode: int, at: Dentry | None, resolve: Resolve
 ) -> File:
     """O_TMPFILE: a file without a name in the file system of a directory."""
-    directory = namei(ctx, path, at=at, resolve=resolve, access=Access.WRITE)
+    directory = namei(ctx, path, at=at, resolve=resolve, access=_MAKES)
     if not directory.vnode.is_dir:
         raise ENOTDIR
     if directory.mount.readonly:
         raise EROFS
     attr = directory.vnode.getattr()
     permission(ctx.cred, attr, Access.WRITE | Access.EXECUTE)
+    if ctx.guard is not None:
+        ctx.guard.makes(directory, b"(nameless)")
     vnode = directory.vnode.tmpfile(*new_owner(ctx.cred, attr, FileType.REG | (mode & 0o7777)))
     file = vnode.open(flags)
     file.dentry = directory.nameless(vnode, b"#%d" % vnode.getattr().ino)

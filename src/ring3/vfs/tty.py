@@ -259,6 +259,22 @@ class Terminal(JobControl):
         self.set_termios(termios._replace(cflag=termios.cflag & ~(CSIZE | PARENB) | CS8 | CREAD))
 
 
+def speed_of(cflag: int) -> int:
+    """Baud of a speed code."""
+    return (_FAST_BAUDS if cflag & _BOTHER else _BAUDS)[cflag & 0o17]
+
+
+def speed_code(baud: int) -> int | None:
+    """The code of a speed; None where there is none.
+
+    >>> speed_of(speed_code(115200))
+    115200
+    """
+    if baud in _BAUDS:
+        return _BAUDS.index(baud)
+    return _BOTHER | _FAST_BAUDS.index(baud) if baud in _FAST_BAUDS else None
+
+
 def put_int(memory: GuestMemory, addr: int, value: int) -> None:
     """A C int to the guest.  Raises EFAULT."""
     memory.copyout(addr, value.to_bytes(4, "little", signed=True))

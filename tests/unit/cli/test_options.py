@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ring3.cli.diagnosis import interpreter_of
 from ring3.cli.options import Option, UsageError, describe, parse
 
 OPTIONS = (
@@ -52,17 +51,3 @@ def test_describe() -> None:
     lines = describe(OPTIONS).splitlines()
     assert lines[0].split() == ["--many", "X", "more", "than", "once"]
     assert lines[3].startswith("  --maybe[=FILE] ")
-
-
-@pytest.mark.parametrize(("head", "interpreter"), [
-    (b"#!/bin/sh\n", b"/bin/sh"), (b"#! /usr/bin/env python3\n", b"/usr/bin/env"), (b"#!\n/bin/sh", None), (b"text", None),
-    (b"", None),
-    (b"\x7fELF\x02" + b"\0" * 10, None), (b"\x7fELF\x02" + b"\xff" * 60, None), (b"\x7fELF\x01" + b"\xff" * 48, None),
-])
-def test_interpreter_of(head: bytes, interpreter: bytes | None) -> None:
-    assert interpreter_of(head) == interpreter
-
-
-def test_interpreter_of_this_machines_programs() -> None:
-    with open("/bin/sh", "rb") as file:
-        assert interpreter_of(file.read(8192)) == b"/lib64/ld-linux-x86-64.so.2"

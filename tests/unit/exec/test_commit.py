@@ -25,6 +25,7 @@ from ring3.exec.plan import ExecDeath, ExecPlan, ImageFile
 from ring3.exec.rules import STEPS
 from ring3.proc.lifecycle import clone_thread
 from ring3.proc.proc import Thread
+from ring3.protocols import Instrument
 from ring3.vfs.file import File
 from ring3.vfs.memfd import memfd_create
 from ring3.vfs.memory import MemoryFS
@@ -34,7 +35,7 @@ from tests.unit.exec.bench import Bench
 from tests.unit.exec.images import DATA, pie, pie_interpreted, program
 from tests.unit.exec.images import load as segment
 
-FATAL = {"arrange", "map", "map interpreter", "vdso", "stack", "run vmcmds"}
+FATAL = {"arrange", "map", "map interpreter", "vdso", "stack", "run vmcmds", "copyargs"}
 
 
 @pytest.fixture
@@ -390,11 +391,11 @@ def test_plans_print(bench: Bench, files: Path) -> None:
 def test_commit_without_instruments_or_with(bench: Bench, files: Path) -> None:
     seen = []
 
-    class Watcher:
+    class Watcher(Instrument):
         def exec(self, thread: Thread, plan: ExecPlan) -> None:
             seen.append((thread, plan.comm))
 
-    bench.system.instruments.append(Watcher())  # type: ignore[arg-type]
+    bench.system.instruments.append(Watcher())
     commit(bench.t, bench.load(bench.check(bytes(files / "p"))))
     assert seen == [(bench.t, b"p")]
 

@@ -91,7 +91,7 @@ class Memory:
 
 
 def thread(tid: int, proc: Proc | None = None) -> Thread:
-    system: Any = SimpleNamespace()
+    system: Any = SimpleNamespace(now_ns=lambda: 0)
     p = proc or Proc(system, tid, None)
     t = Thread(p, tid)
     cpu: Any = SimpleNamespace(regs=memoryview(bytearray(NREGS * 8)).cast("Q"), arch=Arch.X86_64)

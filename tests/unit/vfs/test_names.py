@@ -23,6 +23,7 @@ from ring3.errors import (
 from ring3.proc.cred import Cred
 from ring3.vfs import names
 from ring3.vfs.access import prepare_change
+from ring3.vfs.dentry import Dentry
 from ring3.vfs.dev import ZERO, DevFS, maps_zeros, standard_devices
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.mount import MountTable
@@ -118,10 +119,14 @@ def test_the_veil_sees_the_path_as_reached(ctx: NameiContext) -> None:
     asked: list[tuple[bytes, Access]] = []
 
     class Curtain:
-        def check(self, path: bytes, access: Access) -> None:
+        def check(self, dentry: Dentry, name: bytes, access: Access) -> None:
+            path = dentry.path(ctx.root).rstrip(b"/") + (b"/" + name if name else b"")
             asked.append((path, access))
             if path.startswith(b"/hidden"):
                 raise ENOENT
+
+        def may_move(self, dentry: Dentry) -> None:
+            raise AssertionError("nothing is renamed")
 
     names.mkdir(ctx, b"hidden", 0o755)
     names.symlink(ctx, b"hidden", b"link")
@@ -129,7 +134,7 @@ def test_the_veil_sees_the_path_as_reached(ctx: NameiContext) -> None:
     with pytest.raises(ENOENT):
         namei(veiled, b"/link")
     open_file(veiled, b"/new", OpenFlags.CREAT | OpenFlags.WRONLY, 0o600)
-    assert asked == [(b"/hidden", Access.EXISTS), (b"/new", Access.WRITE)]
+    assert asked == [(b"/hidden", Access.EXISTS), (b"/new", Access.WRITE | Access.CREATE)]
 
 
 def test_running_images_are_busy(ctx: NameiContext) -> None:

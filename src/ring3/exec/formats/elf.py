@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _MAX_PHDRS: Final = 65536           # bytes
 _MAX_INTERP: Final = 4096
+_START: Final = 1024                # bytes: the header, and mostly the program headers
 _MASK: Final = (1 << 64) - 1
 _EXEC: Final = 4
 _WRITE: Final = 2
@@ -95,7 +96,7 @@ class ElfFormat:
         ehdr = self._header(package.header)
         if ehdr.type not in (ET_EXEC, ET_DYN):
             raise ENOEXEC("neither an executable nor a shared object")
-        program = self._load_headers(package.file, ehdr)
+        program = self._load_headers(package.file, ehdr, package.header[: package.header_valid])
         if program is None:
             raise ENOEXEC("the program headers cannot be read")
         interpreter = self._open_interpreter(package, program)
@@ -126,15 +127,19 @@ class ElfFormat:
             raise ENOEXEC("for another CPU")
         return ehdr
 
-    def _load_headers(self, file: ImageFile, ehdr: Ehdr) -> ElfFile | None:
-        """load_elf_phdrs: None when the table has another entry size, is empty, over 64 KiB or not all there."""
+    def _load_headers(self, file: ImageFile, ehdr: Ehdr, start: bytes) -> ElfFile | None:
+        """load_elf_phdrs: None when the table has another entry size, is empty, over 64 KiB or not all there.  `start` are
+        bytes of the file that are known already.
+        """
         size = ehdr.phnum * self.elf.phdr.size
         if ehdr.phentsize != self.elf.phdr.size or not 0 < size <= _MAX_PHDRS:
             return None
-        try:
-            table = _read(file, ehdr.phoff, size)
-        except Errno:
-            return None
+        table = start[ehdr.phoff : ehdr.phoff + size]
+        if len(table) != size:
+            try:
+                table = _read(file, ehdr.phoff, size)
+            except Errno:
+                return None
         return ElfFile(file, ehdr, tuple(self.elf.phdr.array(table)))
 
     def _open_interpreter(self, package: ExecPackage, program: ElfFile) -> ElfFile | None:
@@ -148,13 +153,15 @@ class ElfFormat:
         name = _read(program.file, phdr.offset, phdr.filesz)
         if name[-1]:
             raise ENOEXEC("the interpreter's name is not terminated")
-        file = package.open_interpreter(name[: name.index(0)])
-        header = _read(file, 0, self.elf.ehdr.size)
+        file = package.open_interpreter(name[: name.index(0)], self.personality)
+        header = file.vnode.read(0, _START)
+        if len(header) < self.elf.ehdr.size:
+            raise EIO("the file ends too early")
         try:
             ehdr = self._header(header)
         except ENOEXEC:
             raise ELIBBAD("the interpreter is no ELF file for this CPU") from None
-        interpreter = self._load_headers(file, ehdr)
+        interpreter = self._load_headers(file, ehdr, header)
         if interpreter is None:
             raise ELIBBAD("the interpreter's program headers cannot be read")
         return interpreter

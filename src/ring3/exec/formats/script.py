@@ -3,15 +3,15 @@
     #!/bin/sh -e          argv of the script: ["./s", "x"]
     becomes               argv of /bin/sh:    ["/bin/sh", "-e", "./s", "x"]
 
-The script is named as the caller named it; its own argv[0] is lost.  How the line splits is a rule of the caller's
-personality.
+The script is named as the caller named it, or by a descriptor; its own argv[0] is lost.  How the line splits, what the
+script is called, and whether a script may run a script, are rules of the caller's personality.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ring3.errors import ENOENT, ENOEXEC
+from ring3.errors import ENOEXEC
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage
@@ -32,12 +32,7 @@ class ScriptFormat:
             raise ENOEXEC
         line = package.rules.split_script(package.header[: package.rules.header_size])
         package.at_step("script")
-        if package.request.inaccessible:
-            raise ENOENT("the script's descriptor is closed by this very exec")
-        argv = [line.interpreter, package.interp_name]
-        if line.argument is not None:
-            argv.insert(1, line.argument)
-        package.rewrite(line.interpreter, argv)
+        package.rewrite(line.interpreter, package.rules.script_arguments(package, line))
         return True
 
 

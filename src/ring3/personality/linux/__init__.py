@@ -12,7 +12,6 @@ from ring3 import errors
 from ring3.abi import x86
 from ring3.abi.table import read_table
 from ring3.abi.x86 import Arch
-from ring3.calls.syscall import Sysent
 from ring3.errors import Errno
 from ring3.personality.linux.tables import MODULES, homes
 from ring3.protocols import Abi, Personality
@@ -72,6 +71,8 @@ def _rewind(regs: memoryview, number: int | None) -> None:
 
 
 def _build(arch: Arch) -> Abi:
+    from ring3.calls.syscall import Sysent
+
     if arch is Arch.X86_64:
         from ring3.personality.linux import sigframe64 as sigframe
 

@@ -15,9 +15,10 @@ from ring3.abi import elf, x86
 from ring3.abi.flags import S_ISGID, S_ISUID, MountFlags
 from ring3.abi.signals import Signal
 from ring3.abi.x86 import Arch
-from ring3.errors import EACCES, EFAULT, ENOEXEC, ENOMEM, Errno
+from ring3.errors import EACCES, EFAULT, ENOENT, ENOEXEC, ENOMEM, Errno
+from ring3.exec import check, files, sigreset
 from ring3.exec.formats.elf import READ_IMPLIES_EXEC, symbol
-from ring3.exec.plan import Aux, StackImage
+from ring3.exec.plan import ZERO, Aux, StackImage, VMCmd
 from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
 from ring3.exec.stack import ABOVE, Pointers, build, string_bytes
 from ring3.proc.proc import Rlimit
@@ -50,7 +51,9 @@ ADDR_LIMIT_3GB: Final = 0x8000000
 CLEAR_ON_SETID: Final = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO
 
 _MMAP_BITS: Final[Mapping[Arch, int]] = MappingProxyType({Arch.X86_64: 28, Arch.I386: 8})
-_FATAL_STEPS: Final = frozenset({"arrange", "map", "map interpreter", "vdso", "stack", "run vmcmds"})
+_FATAL_STEPS: Final = frozenset({
+    "arrange", "map", "map interpreter", "vdso", "stack", "run vmcmds", "copyargs", "ps_strings", "descriptors", "sigcode",
+})
 
 
 def death(step: str, error: Errno) -> int:
@@ -99,6 +102,15 @@ def _skip_blanks(line: bytes, first: int, last: int) -> int:
 
 def _terminator(line: bytes, first: int, last: int) -> int:
     return next((i for i in range(first, last + 1) if line[i] in b" \t\0"), -1)
+
+
+def script_arguments(package: ExecPackage, line: ScriptLine) -> list[bytes]:
+    """The interpreter, its argument, and the script as it was called.  Raises ENOENT for a name that will be gone."""
+    if package.request.inaccessible:
+        raise ENOENT("the script's descriptor is closed by this very exec")
+    if line.argument is None:
+        return [line.interpreter, package.interp_name]
+    return [line.interpreter, line.argument, package.interp_name]
 
 
 # --- the call
@@ -207,14 +219,14 @@ def stack_extent(package: ExecPackage, image: Image) -> tuple[int, int]:
     return image.stack_top - size, limit
 
 
-def stack_bottom(image: Image, stack: StackImage) -> int:
+def stack_commands(image: Image, stack: StackImage) -> list[VMCmd]:
     """The stack with its pointers in it.  Raises EFAULT where its limit or something mapped is in the way."""
     bottom = min(image.stack_start, page_floor(stack.sp))
     if bottom < image.stack_start and image.stack_top - bottom > max(image.stack_limit, PAGE):
         raise EFAULT("the arguments' pointers do not fit into the stack")
     if any(c.addr < image.stack_top and c.addr + c.length > bottom for c in image.commands):
         raise EFAULT("the image lies where the stack is")
-    return bottom
+    return [VMCmd(ZERO, bottom, image.stack_top - bottom, stack_prot(image), label=b"[stack]", growsdown=True)]
 
 
 def stack_prot(image: Image) -> int:
@@ -309,6 +321,10 @@ def registers(image: Image, sp: int) -> tuple[tuple[int, int], ...]:
 
 
 LINUX: Final = ExecRules(
+    stages=(check.find_file, check.take_arguments, check.decide_on_file, check.find_image),
+    file_checks=(
+        files.no_link, files.regular, files.mount_runs, files.executable, files.nobody_writes, files.note_unreadable,
+    ),
     max_depth=6,
     header_size=HEADER,
     keeps_searching=False,
@@ -316,18 +332,20 @@ LINUX: Final = ExecRules(
     empty_interpreter=EACCES,               # an empty name walks to the current directory
     death=death,
     split_script=split_script,
+    script_arguments=script_arguments,
     limits=limits,
     new_ids=new_ids,
     dumpable=dumpable,
     comm=comm,
+    reset_signals=sigreset.default_caught,
     randomises=randomises,
     flags_after=flags_after,
     arrange=arrange,
     stack_extent=stack_extent,
-    stack_bottom=stack_bottom,
-    stack_prot=stack_prot,
+    stack_commands=stack_commands,
     pie_base=pie_base,
     place_brk=place_brk,
     build_stack=build_stack,
     registers=registers,
+    secure_stack=STACK_DEFAULT,
 )

@@ -33,6 +33,7 @@ from ring3.abi.procrecords import (
     UInt32,
     UserDesc,
     Utsname,
+    WaitStatus,
     Word,
 )
 from ring3.abi.signals import SI_KERNEL, SI_TIMER, SI_USER, AltStack, SigAction, SigInfo, Signal
@@ -305,6 +306,7 @@ def _same_on_both() -> dict[type, Any]:
         Timex64: _timex("<I4xqqqqi4xqqqqqq", "<112x"),
         Int32: _integer("<i"),
         UInt32: _integer("<I"),
+        WaitStatus: _integer("<i"),
         Id16: _id16(),
         Utsname: _utsname(),
         CapHeader: Layout(CapHeader, "<Ii"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
+from ring3.abi.flags import FileType
 from ring3.abi.records import StatFs
 from ring3.errors import EACCES
 from ring3.vfs.dentry import Dentry
@@ -96,7 +97,12 @@ class ProcFS(FileSystem):
             raise EACCES
 
     def nameless(self, vnode: Vnode, label: bytes) -> Dentry:
-        """A dentry for what has no name anywhere: a pipe behind /proc/PID/fd/N."""
+        """A dentry for what has no name anywhere: a pipe or a memfd behind /proc/PID/fd/N.
+
+        A file that can be run lies on no mount that forbids it.
+        """
+        if vnode.type == FileType.REG:
+            return self.system.mounts.root.nameless(vnode, label.removesuffix(b" (deleted)").lstrip(b"/"))  # type: ignore[no-any-return]
         for mount in self.system.mounts:
             if mount.fs is self:
                 return mount.root.nameless(vnode, label)  # type: ignore[no-any-return]

@@ -94,7 +94,7 @@ class ProcRoot(ProcDir):
             return self.fs.node(name, None, lambda: row[1](self.fs, name))
         number = number_of(name)
         if number is None:
-            raise ENOENT
+            return self._own(name)
         from ring3.proc.procfs.process import ProcessDir
         from ring3.proc.procfs.status import Subject
 
@@ -108,6 +108,13 @@ class ProcRoot(ProcDir):
             raise ENOENT
         thread = Subject(t.proc, t, number, whole=True)
         return self.fs.node(name, t, lambda: ProcessDir(self.fs, name, thread))
+
+    def _own(self, name: bytes) -> Node:
+        """A name by which the viewer's system calls a process itself, beside `self`.  Raises ENOENT."""
+        t = self.fs.viewer
+        if t is None or name not in t.proc.personality.own_process:
+            raise ENOENT
+        return self.fs.node(name, None, lambda: LinkNode(self.fs, name, lambda: _self(self.fs)))
 
     def readdir(self) -> list[DirEntry]:
         entries = [self.entry(name, mode & S_IFMT) for name, (mode, _) in _ENTRIES.items()]

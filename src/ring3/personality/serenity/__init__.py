@@ -1,0 +1,101 @@
+"""SerenityOS as a personality: its exec rules, its numbers, its registers.
+
+What stands here serves exec (check, plan, load) whole; of the calls only those that behave as Linux's do are there
+(`abi/serenity/calls.tbl`), every other answers ENOSYS and is counted.  Source: the tree of 2022-12-30, as the reference states it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ring3 import errors
+from ring3.abi import x86
+from ring3.abi.table import read_pairs, read_table
+from ring3.abi.x86 import Arch
+from ring3.calls.syscall import Sysent
+from ring3.errors import EINVAL, Errno
+from ring3.protocols import Abi, Personality
+
+RELEASE: Final = "1.0-dev"
+VERSION: Final = "0e010790a4"
+
+
+def serenity_personality() -> Personality:
+    """A fresh record; nothing in it is shared with another kernel's."""
+    from ring3.personality.serenity import exec_rules
+
+    return Personality(
+        name="serenity",
+        abis=_OneAbi(),
+        exec=exec_rules.SERENITY,
+        sysname="SerenityOS",
+        release=RELEASE,
+        version=VERSION,
+        machine_name="x86_64",
+        root=b"/emul/serenity",         # ring3's own: where --emul serenity=DIR shows a root of that system
+        incomplete="a program of SerenityOS, whose calls ring3 does not have yet; ring3 explain shows what its exec would do",
+    )
+
+
+class _OneAbi(dict[Arch, Abi]):
+    """Built when first asked for; the same whichever instruction enters."""
+
+    def __missing__(self, arch: Arch) -> Abi:
+        abi = _build()
+        for way_in in Arch:
+            self[way_in] = abi
+        return abi
+
+
+class _ErrnoNumbers(dict[type[Errno], int]):
+    """What SerenityOS has no number for is EINVAL."""
+
+    def __missing__(self, refusal: type[Errno]) -> int:
+        number = self[refusal] = self[EINVAL]
+        return number
+
+
+def errno_numbers() -> dict[type[Errno], int]:
+    """Class to number."""
+    return _ErrnoNumbers({errors.by_name(name): number for number, name in read_table("serenity/errno").items()})
+
+
+def _succeed(regs: memoryview, value: int) -> None:
+    regs[x86.RAX] = value & x86.MASK64
+
+
+def _fail(regs: memoryview, number: int) -> None:
+    regs[x86.RAX] = -number & x86.MASK64
+
+
+def _rewind(regs: memoryview, number: int | None) -> None:
+    regs[x86.RIP] -= 2
+    if number is not None:
+        regs[x86.RAX] = number
+
+
+def _no_frame(*_facts: Any) -> bool:
+    """Signal frames are not here yet: a signal that would be handled ends the process, as where a frame finds no room."""
+    return False
+
+
+def _build() -> Abi:
+    names = read_table("serenity/amd64")
+    abi = Abi(
+        arch=Arch.X86_64,
+        native=True,
+        word_size=8,
+        argument_registers=(x86.RDX, x86.RDI, x86.RBX, x86.RSI),
+        errno=errno_numbers(),
+        succeed=_succeed,
+        fail=_fail,
+        rewind=_rewind,
+        restart_number=-1,
+        sysent={},
+        names=names,
+        layouts={},
+        flags={},
+        send_signal=_no_frame,
+    )
+    abi.sysent = Sysent(names, read_pairs("serenity/calls"), abi)
+    return abi

@@ -1,0 +1,132 @@
+"""Which calls and signals a trace shows: strace's filter expressions.
+
+    openat,read          these calls                 %file %process %network %signal %desc %memory %creds %clock %ipc   a subject
+    /^get.*id$           whose name matches          !…                                                             all but those
+    all, none
+
+A call's subject follows from its declaration: %file are those with a path among their arguments, %desc those with a descriptor, the
+others go by the module that declares them.  Source: strace(1), "Filtering".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from ring3.abi.signals import Signal, signal_name
+from ring3.calls.sysarg import CString, Descriptor
+
+if TYPE_CHECKING:
+    from ring3.calls.syscall import Bound
+
+_MODULES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
+    "process": frozenset(("clone", "exec", "process", "wait", "lwp", "spawn")),
+    "network": frozenset(("receiving", "sending", "socket")),
+    "signal": frozenset(("signal", "sigframe64", "sigframe32", "context64", "context32")),
+    "memory": frozenset(("memadvice", "memory", "procmem")),
+    "creds": frozenset(("ids",)),
+    "clock": frozenset(("time", "timer")),
+    "ipc": frozenset(("shm", "sem", "msg")),
+})
+_BY_KIND: Final = MappingProxyType({"file": CString, "desc": Descriptor})
+_OLD_NAMES: Final = MappingProxyType({name: name for name in (*_MODULES, *_BY_KIND)})       # strace took them without "%" once
+CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES))
+
+
+def _of_class(bound: Bound, name: str) -> bool:
+    kind = _BY_KIND.get(name)
+    if kind is not None:
+        return any(isinstance(found, kind) for found in bound.call.kinds.values())
+    return bound.call.run.__module__.rpartition(".")[2] in _MODULES[name]
+
+
+class CallSet:
+    """A set of calls.  `has` remembers what it found out about each row of a table."""
+
+    __slots__ = ("_known", "_negated", "_tests", "text")
+
+    def __init__(self, text: str, tests: tuple[Callable[[Bound], bool], ...], *, negated: bool) -> None:
+        self.text = text
+        self._tests = tests
+        self._negated = negated
+        self._known: dict[Bound, bool] = {}
+
+    @classmethod
+    def parse(cls, text: str) -> CallSet:
+        """Raises ValueError for a class there is none of and for a bad regular expression.
+
+        >>> CallSet.parse("!%memory").text
+        '!%memory'
+        """
+        words = text.removeprefix("!")
+        if not words:
+            raise ValueError("which calls? write names with commas between them, or one of " + " ".join(CLASSES))
+        return cls(text, tuple(_test(word) for word in words.split(",")), negated=text.startswith("!"))
+
+    def has(self, bound: Bound) -> bool:
+        """Whether the call is meant."""
+        found = self._known.get(bound)
+        if found is None:
+            found = self._known[bound] = any(test(bound) for test in self._tests) != self._negated
+        return found
+
+    def __repr__(self) -> str:
+        return f"<CallSet {self.text}>"
+
+
+def _test(word: str) -> Callable[[Bound], bool]:
+    if word == "all":
+        return lambda _bound: True
+    if word == "none":
+        return lambda _bound: False
+    if word.startswith("/"):
+        import re
+
+        try:
+            pattern = re.compile(word[1:])
+        except re.error as error:
+            raise ValueError(f"{word}: {error}") from None
+        return lambda bound: pattern.search(bound.name) is not None
+    name = word.removeprefix("%")
+    if name in _OLD_NAMES:
+        return lambda bound: _of_class(bound, name)
+    if word.startswith("%"):
+        raise ValueError(f"{word} is no class of calls: " + " ".join(CLASSES))
+    return lambda bound: bound.name == word
+
+
+class SignalSet:
+    """A set of signals."""
+
+    __slots__ = ("_negated", "_numbers")
+
+    def __init__(self, numbers: frozenset[int] | None, *, negated: bool) -> None:
+        self._numbers = numbers
+        self._negated = negated
+
+    @classmethod
+    def parse(cls, text: str) -> SignalSet:
+        """Raises ValueError for a name that is no signal's.
+
+        >>> SignalSet.parse("!SIGCHLD").has(17)
+        False
+        """
+        words = text.removeprefix("!")
+        if words in ("all", "none"):
+            return cls(None if words == "all" else frozenset(), negated=text.startswith("!"))
+        numbers = set()
+        for word in words.split(","):
+            name = word.upper() if word.upper().startswith("SIG") else f"SIG{word.upper()}"
+            if name not in Signal.__members__:
+                raise ValueError(f"{word!r} is no signal")
+            numbers.add(int(Signal[name]))
+        return cls(frozenset(numbers), negated=text.startswith("!"))
+
+    def has(self, signo: int) -> bool:
+        """Whether the signal is meant."""
+        return (self._numbers is None or signo in self._numbers) != self._negated
+
+    def __repr__(self) -> str:
+        names = "all" if self._numbers is None else ",".join(sorted(signal_name(number) for number in self._numbers))
+        return f"<SignalSet {'!' * self._negated}{names}>"

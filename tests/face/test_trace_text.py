@@ -1,0 +1,149 @@
+"""`ring3 trace` as text, as a table and as files for other tools; `--inject`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+
+
+OUTER = r"""
+#include <unistd.h>
+__attribute__((noinline)) void outer(void) { write(1, "x\n", 2); __asm__ volatile (""); }
+int main(void) { outer(); return 0; }
+"""
+
+
+def ring3(command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([command, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def lines(command: str, *words: str) -> list[str]:
+    """What a trace prints, without the ends of processes."""
+    done = ring3(command, "trace", *words)
+    return [line for line in done.stderr.splitlines() if not line.startswith(("+++", "[pid"))]
+
+
+def test_only_these_calls(ring3_command: str) -> None:
+    shown = lines(ring3_command, "-e", "trace=openat", "--", "cat", "/etc/hostname")
+    assert all(line.startswith("openat(") for line in shown)
+    assert 'openat(AT_FDCWD, "/etc/hostname", O_RDONLY) = 3' in shown
+    assert not any(line.startswith("openat") for line in lines(ring3_command, "-e", "!openat", "--", "cat", "/etc/hostname"))
+
+
+def test_only_what_failed(ring3_command: str) -> None:
+    shown = lines(ring3_command, "-e", "status=failed", "-e", "%file", "--", "cat", "/no/such/file")
+    assert 'openat(AT_FDCWD, "/no/such/file", O_RDONLY) = -1 ENOENT (No such file or directory)' in shown
+    assert all("= -1 E" in line for line in shown if not line.startswith(("cat:", ":")))
+
+
+def test_only_these_signals(ring3_command: str) -> None:
+    program = ["sh", "-c", "trap : USR1 USR2; kill -USR1 $$; kill -USR2 $$"]
+    shown = lines(ring3_command, "-e", "none", "-e", "signal=USR2", "--", *program)
+    assert [line for line in shown if line.startswith("---")] == [line for line in shown if "SIGUSR2" in line]
+    assert any("SIGUSR2" in line for line in shown)
+
+
+def test_descriptors_with_their_paths(ring3_command: str) -> None:
+    shown = lines(ring3_command, "-y", "-e", "openat,read", "--", "cat", "/etc/hostname")
+    assert 'openat(AT_FDCWD, "/etc/hostname", O_RDONLY) = 3</etc/hostname>' in shown
+    assert any(line.startswith("read(3</etc/hostname>, ") for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("option", "form"),
+    [("-t", r"\d\d:\d\d:\d\d "), ("-tt", r"\d\d:\d\d:\d\d\.\d{6} "), ("-ttt", r"\d{10}\.\d{6} "), ("-r", r" +\d+\.\d{6} ")],
+)
+def test_times(ring3_command: str, option: str, form: str) -> None:
+    shown = lines(ring3_command, option, "-T", "-e", "close", "--", "true")
+    assert all(re.match(form, line) for line in shown), shown
+    assert all(re.search(r"= 0 <\d\.\d{6}>$", line) for line in shown if "close(" in line)
+
+
+def test_the_stack_behind_a_call(ring3_command: str, tmp_path: Path) -> None:
+    (tmp_path / "p.c").write_text(OUTER)
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-musl", "-O1", "-fno-omit-frame-pointer", "-static"]
+    subprocess.run([*compiler, "-o", tmp_path / "p", tmp_path / "p.c"], check=True)
+    done = ring3(ring3_command, "trace", "-k", "-e", "write", "--", str(tmp_path / "p"))
+    frames = [line for line in done.stderr.splitlines() if line.startswith(" > ")]
+    assert any("(outer+0x" in line or "(main+0x" in line for line in frames), frames
+
+
+def test_the_table(ring3_command: str) -> None:
+    done = ring3(ring3_command, "trace", "-c", "--", "cat", "/etc/hostname")
+    rows = done.stderr.splitlines()
+    assert rows[0].split() == ["%", "time", "seconds", "usecs/call", "calls", "errors", "syscall"]
+    assert rows[-1].split()[0] == "100.00"
+    assert "execve(" not in done.stderr
+    both = ring3(ring3_command, "trace", "-C", "--", "cat", "/etc/hostname").stderr
+    assert "execve(" in both
+    assert "% time" in both
+
+
+def test_everything_at_once(ring3_command: str, tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("json", "perfetto", "ktrace", "html")}
+    options = [word for name, path in files.items() for word in (f"--{name}", path)]
+    done = ring3(ring3_command, "trace", "-o", str(tmp_path / "text"), *options, "--", "sh", "-c", "echo out; exit 3")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "", 3)
+    kinds = {json.loads(row)["event"] for row in (tmp_path / "json").read_text().splitlines()}
+    assert {"Exec", "SyscallExit", "Exit"} <= kinds
+    assert len(json.loads((tmp_path / "perfetto").read_text())["traceEvents"]) > 30
+    assert "</html>" in (tmp_path / "html").read_text()
+    assert (tmp_path / "text").read_text().endswith("+++ exited with 3 +++\n")
+    dumped = ring3(ring3_command, "kdump", files["ktrace"])
+    assert dumped.returncode == 0
+    assert "CALL" in dumped.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-e", "%nope"], "%nope is no class of calls"), (["-e", "status=odd"], "write one of failed"),
+        (["-e", "foo=bar"], "write trace="),
+        (["-e", "signal=NOPE"], "is no signal"), (["--json", "/no/dir/x"], "nothing can be written there"), ([], "which program?"),
+    ],
+)
+def test_command_lines_that_make_no_sense(ring3_command: str, words: list[str], says: str) -> None:
+    program = ["--", "true"] if words else []
+    done = ring3(ring3_command, "trace", *words, *program)
+    assert done.returncode == 125
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_does_not_stop_the_program(ring3_command: str, tmp_path: Path) -> None:
+    program = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); test -e /; done; echo done"
+    script = f"{ring3_command} trace -- sh -c '{program}' 2>&1 > {tmp_path}/said | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.count("\n") == 1
+    assert (tmp_path / "said").read_text() == "done\n"
+
+
+# --- injections
+def test_the_third_open_and_every_second_after_it(ring3_command: str) -> None:
+    done = ring3(ring3_command, "run", "--inject", "openat:ENOSPC:when=3+2", "--", "cat", "/etc/hostname", "/etc/hostname")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+
+
+def test_a_signal_behind_a_call(ring3_command: str) -> None:
+    program = ["sh", "-c", "trap 'echo caught' USR1; echo one; echo two"]
+    done = ring3(ring3_command, "run", "--inject", "write:signal=USR1:when=1", "--", *program)
+    assert done.stdout == "one\ncaught\ntwo\n"
+
+
+def test_injections_of_a_traced_run_are_seen(ring3_command: str) -> None:
+    shown = lines(ring3_command, "-e", "geteuid", "--inject", "geteuid:retval=4711", "--", "id", "-u")
+    assert "geteuid()                               = 4711" in shown
+
+
+def test_an_injection_that_makes_no_sense(ring3_command: str) -> None:
+    done = ring3(ring3_command, "run", "--inject", "openat:EFOO", "--", "true")
+    assert done.returncode == 125
+    assert "'EFOO' is no errno" in done.stderr

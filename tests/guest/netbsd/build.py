@@ -1,0 +1,69 @@
+"""Builds the NetBSD guest programs of this folder: C sources without a library, for amd64 and (where they say so) i386.
+
+A source names its builds in a comment, `builds: amd64 i386`; amd64 unless it says otherwise.  Kept by content's hash, as all guest
+programs are (tests/guest/build.py).
+
+    python -m tests.guest.netbsd.build            builds everything and prints where it is
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+
+from tests.guest.build import ZIG, cache_dir
+
+HERE = Path(__file__).parent
+HARNESS = HERE / "nb.h"
+COMMON = (
+    "-std=gnu11", "-O1", "-g0", "-Wall", "-Wextra", "-ffreestanding", "-nostdlib", "-static", "-fno-pie", "-no-pie",
+    "-fno-sanitize=all", "-fno-stack-protector", "-fno-strict-aliasing", "-fno-builtin", "-fomit-frame-pointer",
+)
+BUILDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "amd64": (*ZIG, "-target", "x86_64-freestanding-none", "-mno-red-zone", *COMMON),
+    "i386": (*ZIG, "-target", "x86-freestanding-none", *COMMON),
+})
+
+
+def sources() -> list[Path]:
+    """The programs of this folder, sorted."""
+    return sorted(HERE.glob("*.c"))
+
+
+def builds_of(source: Path) -> tuple[str, ...]:
+    """The builds that a source asks for in its opening comment."""
+    said = re.search(r"builds: ([a-z0-9 ]+?)(?: \*/|$)", source.read_text(), re.MULTILINE)
+    return tuple(said[1].split()) if said else ("amd64",)
+
+
+def build(source: Path, how: str = "amd64") -> Path:
+    """The compiled program; compiles it if its source, the harness or the command changed."""
+    command = BUILDS[how]
+    key = hashlib.sha256()
+    for part in (source.read_bytes(), HARNESS.read_bytes(), repr((command[1:], version("ziglang"))).encode()):
+        key.update(hashlib.sha256(part).digest())
+    program = cache_dir() / f"netbsd-{how}" / key.hexdigest()[:16] / source.stem
+    if program.exists():
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
+        output = Path(scratch) / source.stem
+        done = subprocess.run(
+            [*command, "-I", str(HERE), "-o", str(output), str(source)], capture_output=True, text=True, check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{source.name} ({how}) does not compile:\n{done.stderr}")
+        output.rename(program)
+    return program
+
+
+if __name__ == "__main__":
+    for path in sources():
+        for wanted in builds_of(path):
+            print(f"{path.stem:12} {wanted:5} {build(path, wanted)}")

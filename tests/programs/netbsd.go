@@ -1,0 +1,197 @@
+// What Go's run-time asks of a kernel, by sub-command.  Built for linux and for netbsd, the two print the same.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func check(err error) {
+	if err != nil {
+		fmt.Println("failed:", err)
+		os.Exit(1)
+	}
+}
+
+// 200 goroutines over 8 threads: sums, sleeps, a channel all of them share.
+func goroutines() {
+	runtime.GOMAXPROCS(8)
+	var group sync.WaitGroup
+	sums := make([][32]byte, 200)
+	done := make(chan int, 4)
+	for i := range sums {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			data := bytes.Repeat([]byte{byte(i)}, 20000)
+			for round := range 10 {
+				sums[i] = sha256.Sum256(data)
+				data[round] = sums[i][0]
+				if round%5 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			done <- i
+		}()
+	}
+	total := 0
+	for range sums {
+		total += <-done
+	}
+	group.Wait()
+	all := sha256.New()
+	for _, sum := range sums {
+		all.Write(sum[:])
+	}
+	fmt.Printf("%d %x\n", total, all.Sum(nil))
+}
+
+// A pipeline of children: this program, a Linux one, this program again.
+func pipeline() {
+	self, err := os.Executable()
+	check(err)
+	produce, tr, count := exec.Command(self, "produce"), exec.Command("/bin/sh", "-c", "tr a-z A-Z"), exec.Command(self, "count")
+	tr.Stdin, err = produce.StdoutPipe()
+	check(err)
+	count.Stdin, err = tr.StdoutPipe()
+	check(err)
+	var out bytes.Buffer
+	count.Stdout = &out
+	for _, command := range []*exec.Cmd{count, tr, produce} {
+		check(command.Start())
+	}
+	for _, command := range []*exec.Cmd{produce, tr, count} {
+		check(command.Wait())
+	}
+	fmt.Print(out.String())
+	script := fmt.Sprintf("%s produce | head -2; %s die; echo $?", self, self)
+	said, err := exec.Command("/bin/sh", "-c", script).CombinedOutput()
+	fmt.Printf("%q %v\n", said, err)
+	_, err = exec.Command("/no/such/program").Output()
+	fmt.Println(err)
+	var group sync.WaitGroup
+	results := make([]string, 12)
+	for i := range results {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			said, err := exec.Command(self, "exit", fmt.Sprint(i)).Output()
+			results[i] = fmt.Sprintf("%s%v", said, err)
+		}()
+	}
+	group.Wait()
+	fmt.Println(strings.Join(results, ", "))
+}
+
+func signals() {
+	caught := make(chan os.Signal, 1)
+	for _, number := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGCHLD, syscall.SIGWINCH, syscall.SIGIO} {
+		signal.Notify(caught, number)
+		check(syscall.Kill(os.Getpid(), number))
+		fmt.Println(<-caught == number)
+		signal.Reset(number)
+	}
+	func() {
+		defer func() { fmt.Println("recovered:", recover()) }()
+		var nothing *int
+		*nothing = 1
+	}()
+	func() {
+		defer func() { fmt.Println("recovered:", recover()) }()
+		zero := len(os.Args) - len(os.Args)
+		fmt.Println(1 / zero)
+	}()
+	self, err := os.Executable()
+	check(err)
+	waiting := exec.Command(self, "wait")
+	said, err := waiting.StdoutPipe()
+	check(err)
+	check(waiting.Start())
+	line, _ := bufio.NewReader(said).ReadString('\n')
+	check(waiting.Process.Signal(syscall.SIGTERM))
+	err = waiting.Wait()
+	status := waiting.ProcessState.Sys().(syscall.WaitStatus)
+	fmt.Println(strings.TrimSpace(line), err, status.Signaled(), status.Signal())
+}
+
+func files() {
+	directory, err := os.MkdirTemp("", "files")
+	check(err)
+	defer os.RemoveAll(directory)
+	name := filepath.Join(directory, "one")
+	check(os.WriteFile(name, []byte("first\nsecond\n"), 0o640))
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND, 0)
+	check(err)
+	_, err = file.WriteString("third\n")
+	check(err)
+	_, err = file.Seek(6, io.SeekStart)
+	check(err)
+	rest, err := io.ReadAll(file)
+	check(err)
+	fmt.Printf("%q\n", rest)
+	check(file.Truncate(5))
+	about, err := file.Stat()
+	check(err)
+	fmt.Println(about.Size(), about.Mode(), about.IsDir())
+	check(os.Rename(name, filepath.Join(directory, "two")))
+	check(os.Symlink("two", filepath.Join(directory, "link")))
+	check(os.Mkdir(filepath.Join(directory, "sub"), 0o755))
+	entries, err := os.ReadDir(directory)
+	check(err)
+	for _, entry := range entries {
+		fmt.Println(entry.Name(), entry.Type())
+	}
+	check(os.Chdir(directory))
+	here, err := os.Getwd()
+	check(err)
+	fmt.Println(here == directory)
+	_, err = os.Stat("none")
+	fmt.Println(os.IsNotExist(err), os.IsExist(os.Mkdir("sub", 0o755)))
+}
+
+func main() {
+	what := "goroutines"
+	if len(os.Args) > 1 {
+		what = os.Args[1]
+	}
+	switch what {
+	case "goroutines":
+		goroutines()
+	case "pipeline":
+		pipeline()
+	case "signals":
+		signals()
+	case "files":
+		files()
+	case "produce":
+		for i := range 1000 {
+			fmt.Println("line", i)
+		}
+	case "count":
+		lines, last := 0, ""
+		for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); lines++ {
+			last = scanner.Text()
+		}
+		fmt.Println(lines, last)
+	case "exit":
+		os.Exit(len(os.Args[2]) + 3)
+	case "die":
+		check(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+		select {}
+	case "wait":
+		fmt.Println("waiting")
+		time.Sleep(time.Minute)
+	}
+}
