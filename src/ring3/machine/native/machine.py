@@ -48,6 +48,7 @@ from ring3.machine.native.stops import ENTRIES, describe
 _SYSCALL: Final = StopKind.SYSCALL
 
 _MAX_XSTATE: Final = 1 << 16
+_ATTEMPTS: Final = 8              # to have a first stub that nobody kills
 
 
 class NativeMachine:
@@ -95,13 +96,14 @@ class NativeMachine:
         """A new empty stub.  Should somebody have killed the first stub, another takes its place."""
         if not self.tracer.usable():
             self.refuse()
-        try:
-            if self._zygote:
+        for _ in range(_ATTEMPTS):
+            try:
+                if not self._zygote:
+                    self._make_zygote()
                 return self.clone(self._zygote, zygote.NEW_SPACE)
-        except ProcessLookupError:
-            pass
-        self._make_zygote()
-        return self.clone(self._zygote, zygote.NEW_SPACE)
+            except ProcessLookupError:
+                self._zygote = 0
+        raise ProcessLookupError(errno.ESRCH, "the first stub was killed again and again")
 
     def _make_zygote(self) -> int:
         """Make the first stub; bytes of extended state."""

@@ -74,16 +74,31 @@ _F_ADD_SEALS: Final = 1033
 _F_SEAL_ALL: Final = 0x1 | 0x2 | 0x4 | 0x8         # SEAL SHRINK GROW WRITE
 _RSEQ: Final = struct.Struct("<QIIII")             # struct ptrace_rseq_configuration
 _RSEQ_FLAG_UNREGISTER: Final = 1
+_ATTEMPTS: Final = 8                               # to make a first stub that nobody kills
 _PROBE_AT: Final = 0x1000_0000_0000
 
 
 def make_zygote(tracer: Tracer) -> tuple[int, bool]:
-    """The first stub's pid, stopped, and whether this host maps its vDSO on request.
+    """The first stub's pid, stopped, and whether this host maps its vDSO on request.  One that somebody kills before it is ready
+    is made anew.
 
     Raises `MachineUnavailable`.
     """
     if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
         raise MachineUnavailable("the native machine runs on Linux for x86-64 only; use the portable machine")
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _make(tracer)
+        except ProcessLookupError:
+            continue
+    try:
+        return _make(tracer)
+    except ProcessLookupError as error:
+        raise _explain(error) from error
+
+
+def _make(tracer: Tracer) -> tuple[int, bool]:
+    """Raises ProcessLookupError when the stub was killed meanwhile, `MachineUnavailable`."""
     try:
         pid = tracer.start()
     except OSError as error:
@@ -98,7 +113,7 @@ def make_zygote(tracer: Tracer) -> tuple[int, bool]:
                 pass
         except OSError:
             pass                                          # it is gone already
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, ProcessLookupError):
             raise _explain(error) from error
         raise
 
