@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ring3.loop import Loop
+from ring3.personality import BUILTIN
 from ring3.process import Process, TextMode
 from ring3.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioArg, absent_streams
 
@@ -177,6 +178,7 @@ class Kernel:
         group: str | int | None = None,
         extra_groups: Collection[str | int] | None = None,
         umask: int = -1,
+        personality: str = "linux",
         pledge: str | None = None,
         exec_pledge: str | None = None,
         pledge_mode: str = "kill",
@@ -190,6 +192,9 @@ class Kernel:
         and groups are the host's.  `process_group=0` gives it a group of its own.  Signals this process ignores, the program
         starts with ignored.
 
+        `personality` is the system whose rules the program is found and loaded by, as if a program of it had made the exec.  What
+        names its own system runs as that anyhow; what does not (a SerenityOS program without a loader) is taken for one of this.
+
         `pledge` are the promises ("stdio rpath") that the program and all that comes of it are held to, `exec_pledge` what is left
         of them after its next exec, `pledge_mode` what a broken one does: "kill" (SIGABRT), "eperm" or "report".  `unveil` are the
         only paths they see, each "PATH:PERMISSIONS" with permissions out of "rwxcb".  `policy` is all of that in one value.  See
@@ -199,6 +204,8 @@ class Kernel:
         says which file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a
         closed kernel.
         """
+        if personality not in BUILTIN:
+            raise ValueError(f"personality {personality!r}: write one of {', '.join(BUILTIN)}")
         if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
             raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
         argv = _argument_vector(args, shell=shell)
@@ -214,6 +221,7 @@ class Kernel:
             "new_session": start_new_session,
             "process_group": process_group,
             "ignored": _ignored_signals(restore=restore_signals),
+            "personality": personality,
         }
         if policy is None and (pledge is not None or exec_pledge is not None or unveil is not None):
             policy = parse_policy(pledge, exec_pledge, pledge_mode, unveil)

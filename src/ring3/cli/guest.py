@@ -62,6 +62,15 @@ def emulation(text: str) -> tuple[str, str]:
     return name, os.path.abspath(host)
 
 
+def system(text: str) -> str:
+    """The name of a system whose programs can be run.  Raises ValueError."""
+    from ring3.personality import BUILTIN
+
+    if text not in BUILTIN:
+        raise ValueError(f"there is no system {text!r}; write one of {', '.join(BUILTIN)}")
+    return text
+
+
 def user(text: str) -> User:
     """UID[:GID], or the name of a user of the host.  A known user has its groups; another number its own as group.
 
@@ -102,6 +111,7 @@ MOUNT: Final = Option(
 ROOT: Final = Option("--root", "DIR", "host directory to show as / (writes stay in memory)")
 SEED: Final = Option("--seed", "N", "make addresses and random numbers repeatable", number)
 USER: Final = Option("--user", "UID[:GID]", "run as this user: ids, or the name of a user of the host", user)
+SYSTEM: Final = Option("--as", "SYSTEM", "run it as a program of this system would: linux (default), netbsd, serenity", system)
 
 EMUL: Final = Option(
     "--emul", "NAME=DIR", "programs of system NAME look in this host directory first; writes stay in memory", emulation, many=True,

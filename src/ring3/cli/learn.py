@@ -18,6 +18,7 @@ _USAGE: Final = "ring3 learn [OPTION]... [--] PROGRAM [ARG]..."
 OPTIONS: Final = (
     *guest.WORLD,
     guest.USER,
+    guest.SYSTEM,
     run.TIMEOUT,
     Option("--exact", "", "name every file, never the directory of many"),
     Option("--output", "FILE", "write the command to FILE instead of standard error"),

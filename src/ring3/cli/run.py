@@ -44,6 +44,7 @@ TIMEOUT: Final = Option("--timeout", "SECONDS", "kill the program after this lon
 OPTIONS: Final = (
     *guest.WORLD,
     guest.USER,
+    guest.SYSTEM,
     TIMEOUT,
     *policy.OPTIONS,
     INJECT,

@@ -140,7 +140,8 @@ def _start(kernel: Kernel, values: dict[str, Any], program: list[str], spawn: Ma
     try:
         return kernel.spawn(
             program, cwd=cwd, env=guest.environment(values["--env"]), process_group=0 if os.getpgrp() == os.getpid() else None,
-            **guest.identity(values.get("--user")), **policy.spawn_arguments(values), **spawn,
+            personality=values.get("--as", "linux"), **guest.identity(values.get("--user")), **policy.spawn_arguments(values),
+            **spawn,
         )
     except OSError as error:
         shown = (values.get("--root"), *(m.host for m in values["--mount"]), *(host for _, host in values.get("--emul", ())))

@@ -55,6 +55,7 @@ OPTIONS: Final = (
     Option("--plain", "", "no screen: tables on standard error, as where there is no terminal"),
     *guest.WORLD,
     guest.USER,
+    guest.SYSTEM,
     run.TIMEOUT,
     *policy.OPTIONS,
 )

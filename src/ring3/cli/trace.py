@@ -69,6 +69,7 @@ OPTIONS: Final = (
     Option("--html", "FILE", "a page to look through"),
     *guest.WORLD,
     guest.USER,
+    guest.SYSTEM,
     run.TIMEOUT,
     *policy.OPTIONS,
     run.INJECT,

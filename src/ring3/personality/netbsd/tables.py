@@ -8,13 +8,13 @@ Linux's declaration does; a test holds index and declarations together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Final
 
 from ring3.abi.table import read_pairs
 from ring3.abi.x86 import Arch
 from ring3.calls.netbsd.indirect import Indirect, sys___syscall, sys_syscall
-from ring3.calls.syscall import Bound, Sysent, collect
+from ring3.calls.syscall import Bound, Sysent
+from ring3.personality.index import declared_over
 from ring3.protocols import Abi
 
 _HERE: Final = "ring3.personality.netbsd"
@@ -50,25 +50,11 @@ def declared(arch: Arch) -> dict[str, str]:
 
     Raises TypeError for a call declared twice, KeyError for a shared one that Linux does not have.
     """
-    rows: dict[str, str] = {}
-    for name in MODULES[arch]:
-        module = import_module(name)
-        aliases = getattr(module, "ALIASES", {})
-        for call, declaration in collect(module).items():
-            if call not in aliases and declaration.run.__module__ != name:
-                continue                     # imported, to be used
-            if call in rows:
-                raise TypeError(f"{call} is declared in {rows[call]} and {name}")
-            rows[call] = name
-    if arch is Arch.X86_64:
-        from ring3.personality.linux.tables import declared as declared_by_linux
+    if arch is Arch.I386:
+        return declared_over(MODULES[arch], {}, {})
+    from ring3.personality.linux.tables import declared as declared_by_linux
 
-        linux = declared_by_linux(Arch.X86_64)
-        for name, theirs in read_pairs(SHARED).items():
-            if name in rows:
-                raise TypeError(f"{name} is declared, and shared too")
-            rows[name] = linux[theirs] if name == theirs else f"{linux[theirs]}:{theirs}"
-    return dict(sorted(rows.items()))
+    return declared_over(MODULES[arch], read_pairs(SHARED), declared_by_linux(Arch.X86_64))
 
 
 class NetbsdSysent(Sysent):

@@ -1,7 +1,7 @@
 """SerenityOS as a personality: its exec rules, its numbers, its registers.
 
-What stands here serves exec (check, plan, load) whole; of the calls only those that behave as Linux's do are there
-(`abi/serenity/calls.tbl`), every other answers ENOSYS and is counted.  Source: the tree of 2022-12-30, as the reference states it.
+Everything it is made of stands in the modules beside this one, in `abi/serenity/` and `calls/serenity/`.
+Source: the tree of 2022-12-30, as the reference states it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def serenity_personality() -> Personality:
         version=VERSION,
         machine_name="x86_64",
         root=b"/emul/serenity",         # ring3's own: where --emul serenity=DIR shows a root of that system
-        incomplete="a program of SerenityOS, whose calls ring3 does not have yet; ring3 explain shows what its exec would do",
     )
 
 
@@ -80,6 +79,9 @@ def _no_frame(*_facts: Any) -> bool:
 
 
 def _build() -> Abi:
+    from ring3.personality.serenity import layouts_files, layouts_process, layouts_sockets, layouts_system
+    from ring3.personality.serenity.flags import FLAGS
+
     names = read_table("serenity/amd64")
     abi = Abi(
         arch=Arch.X86_64,
@@ -93,8 +95,8 @@ def _build() -> Abi:
         restart_number=-1,
         sysent={},
         names=names,
-        layouts={},
-        flags={},
+        layouts={**layouts_files.LAYOUTS, **layouts_process.LAYOUTS, **layouts_system.LAYOUTS, **layouts_sockets.LAYOUTS},
+        flags=FLAGS,
         send_signal=_no_frame,
     )
     abi.sysent = Sysent(names, read_pairs("serenity/calls"), abi)
