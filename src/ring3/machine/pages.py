@@ -34,8 +34,11 @@ class _File:
         os.close(self.fd)
 
 
+_ZEROS: Final = bytes(PAGE)
+
+
 class Page:
-    """One page.  `data` is None where the bytes live in the file (a shared file mapping)."""
+    """One page.  `data` is None where the bytes live in the file (a shared file mapping); bytes of its own once it is written."""
 
     __slots__ = ("data", "file", "offset", "prot", "shared")
 
@@ -44,17 +47,18 @@ class Page:
         self.shared = shared
         self.file = file
         self.offset = offset
-        self.data: bytearray | None = None
+        self.data: bytearray | bytes | None = None
         self.refill()
 
     def refill(self) -> None:
         """The contents a page has when it is first touched."""
         if self.file is None:
-            self.data = bytearray(PAGE)
+            self.data = bytearray(PAGE) if self.shared else _ZEROS      # two mappings of a shared page have one array
         elif not self.shared:
-            self.data = bytearray(os.pread(self.file.fd, PAGE, self.offset))
-            if self.data:                                   # the last page of a file is zero behind its end
-                self.data.extend(bytes(PAGE - len(self.data)))
+            data = bytearray(os.pread(self.file.fd, PAGE, self.offset))
+            if data:                                        # the last page of a file is zero behind its end
+                data.extend(bytes(PAGE - len(data)))
+            self.data = data
 
     def copy(self) -> Page:
         """For a fork: itself where it is shared."""
@@ -62,7 +66,7 @@ class Page:
             return self
         page = Page.__new__(Page)
         page.prot, page.shared, page.file, page.offset = self.prot, self.shared, self.file, self.offset
-        page.data = None if self.data is None else bytearray(self.data)
+        page.data = bytearray(self.data) if isinstance(self.data, bytearray) else self.data
         return page
 
     def with_prot(self, prot: int) -> Page:
@@ -90,6 +94,9 @@ class Page:
             return len(data)
         if not self.data:
             return 0
+        if self.data is _ZEROS:
+            self.data = bytearray(PAGE)
+        assert isinstance(self.data, bytearray)
         self.data[start : start + len(data)] = data
         return len(data)
 
