@@ -22,6 +22,7 @@ from benchmarks.measure import Figure, Table, output_of, pinned, rounds, wall_ms
 from benchmarks.peers import RING3, Peer, peers
 from tests.guest.build import CannotBuild, build
 from tests.guest.netbsd.build import build as build_netbsd
+from tests.guest.serenity.build import build as build_serenity
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
@@ -80,17 +81,20 @@ def system_call(everyone: list[Peer], repeats: int, cpu: int) -> Table:
     return table
 
 
-def netbsd_call(repeats: int, cpu: int) -> Table:
-    """Does a NetBSD program's call cost more than a Linux one's?"""
-    table = Table("getppid, two systems", "µs a call", f"pinned to CPU {cpu}", "NetBSD at most 1.05 of Linux")
-    programs = {"linux": guest("getppid"), "netbsd": str(build_netbsd(HERE / "guest" / "netbsd" / "getppid.c"))}
-    measures: Measures = {
-        name: partial(output_of, [RING3, "run", "--", program, "20000"]) for name, program in programs.items()
+def other_systems(repeats: int, cpu: int) -> Table:
+    """Does a call of another system's program cost more than a Linux one's?"""
+    table = Table("getppid, three systems", "µs a call", f"pinned to CPU {cpu}", "NetBSD at most 1.05 of Linux")
+    commands = {
+        "linux": ["--", guest("getppid")], "netbsd": ["--", str(build_netbsd(HERE / "guest" / "netbsd" / "getppid.c"))],
+        "serenity": ["--as", "serenity", "--", str(build_serenity(HERE / "guest" / "serenity" / "getppid.c"))],
     }
+    measures: Measures = {name: partial(output_of, [RING3, "run", *words, "20000"]) for name, words in commands.items()}
     rounds(table, measures, repeats, {cpu})
-    linux, netbsd = table.median("linux"), table.median("netbsd")
-    if linux is not None and netbsd is not None:
-        table.notes.append(f"NetBSD / Linux {netbsd / linux:.2f}")
+    linux = table.median("linux")
+    for name, label in (("netbsd", "NetBSD"), ("serenity", "SerenityOS")):
+        found = table.median(name)
+        if linux is not None and found is not None:
+            table.notes.append(f"{label} / Linux {found / linux:.2f}")
     return table
 
 
@@ -174,7 +178,7 @@ def tables(repeats: int, cpu: int, only: str) -> Iterator[Table]:
     plan: dict[str, Callable[[], Table | Iterator[Table]]] = {
         "loop": lambda: cpu_loop(everyone, repeats, cpu),
         "getppid": lambda: system_call(everyone, repeats, cpu),
-        "netbsd": lambda: netbsd_call(repeats, cpu),
+        "systems": lambda: other_systems(repeats, cpu),
         "forks": lambda: forks(everyone, repeats, cpu),
         "warm": lambda: warm_runs(repeats, cpu),
         "cold": lambda: cold_run(everyone, repeats),
@@ -192,7 +196,7 @@ def main() -> None:
     """Run, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of each measurement (default 5)")
-    names = "loop, getppid, netbsd, forks, warm, cold, import, explain or many"
+    names = "loop, getppid, systems, forks, warm, cold, import, explain or many"
     parser.add_argument("--only", default="", metavar="WORD", help=names)
     parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)), help="the CPU for pinned measurements")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")

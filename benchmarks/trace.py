@@ -2,7 +2,8 @@
 
     python -m benchmarks.trace [--repeats N] [--cpu N]
 
-Prints medians and the ratios that count: traced over untraced under ring3, and ring3's text over strace's, each for a call.
+Prints medians and the ratios that count: traced over untraced under ring3, and ring3's text over strace's, each for a call.  Then
+what a million calls weigh in a recorder (the HTML report's), measured in a process of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tests.guest.build import build
 
 RING3 = str(Path(sys.executable).parent / "ring3")
 LIMIT = 1.5
+MANY = 1_000_000
+MOST_MIB = 300
 
 
 def wall_ms(command: list[str], cpu: int) -> float:
@@ -65,12 +68,42 @@ def measure(name: str, command: list[str], repeats: int, cpu: int) -> float:
     return ratio
 
 
+def recorder_mib(seeks: str, cpu: int) -> tuple[int, float]:
+    """How many calls a recorder kept, and by how many MiB the process grew meanwhile."""
+    words = ["taskset", "-c", str(cpu), sys.executable, "-m", "benchmarks.trace", "--record", seeks]
+    kept, grown = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return int(kept), float(grown)
+
+
+def record(seeks: str) -> None:
+    """Run a million calls with a recorder, each with other arguments and another result; print how many it kept, and MiB."""
+    import ring3
+    from ring3.trace.html import Recorder
+
+    recorder = Recorder()
+    with ring3.Kernel(instruments=[recorder]) as kernel:
+        kernel.run([seeks, "1000"], check=True)
+        before = resident_mib()
+        kernel.run([seeks, str(MANY)], check=True)
+        print(recorder.document.call_count, resident_mib() - before)
+
+
+def resident_mib() -> float:
+    """Memory of this process."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
 def main() -> int:
-    """Print the rows; status 1 when a ratio is over the limit."""
+    """Print the rows; status 1 when one is over its limit."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cpu", type=int, default=min(os.sched_getaffinity(0)))
+    parser.add_argument("--record", metavar="PROGRAM", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.record:
+        record(options.record)
+        return 0
     getppid = str(build(Path(__file__).parent / "guest" / "getppid.c", "x64"))
     rows = (
         ("getppid", [getppid, "20000"]),
@@ -79,7 +112,9 @@ def main() -> int:
     )
     worst = max(measure(name, command, options.repeats, options.cpu) for name, command in rows)
     print(f"worst traced/untraced: {worst:.2f} (at most {LIMIT})")
-    return int(worst > LIMIT)
+    kept, grown = recorder_mib(str(build(Path(__file__).parent / "guest" / "seeks.c", "x64")), options.cpu)
+    print(f"a recorder holds {grown:.0f} MiB for {kept} calls (at most {MOST_MIB})")
+    return int(worst > LIMIT or grown > MOST_MIB)
 
 
 if __name__ == "__main__":

@@ -49,11 +49,15 @@ class Seed(NamedTuple):
 
 
 class System(NamedTuple):
-    """Seeds, and the files that stand around them: all there is in the guest's root.  `runs`: its calls are there too."""
+    """Seeds, and the files that stand around them: all there is in the guest's root.  `runs`: its calls are there too.
+
+    `asked_by`: systems whose own processes ask for files that are run, because no other's would take them for what they are.
+    """
 
     seeds: list[Seed]
     tree: dict[str, bytes]
     runs: bool = True
+    asked_by: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
@@ -118,18 +122,22 @@ def linux_files() -> System:
 
 
 def serenity_files() -> System:
-    """ELF files of SerenityOS, with and without its loader, and the loader itself."""
+    """ELF files of SerenityOS, with and without its loader, and the loader itself; real ones among them."""
+    from tests.guest.serenity.build import DYNAMIC, HERE, build
     from tests.unit.exec import test_serenity_rows as images
 
     good = images.image(images.READ, images.CODE, images.DATA)
+    loader = build(DYNAMIC / "loader.c").read_bytes()
     seeds = [Seed(name, data, caller) for caller in ("serenity", "serenity", "linux") for name, data in (
         ("static", good), ("dynamic", images.loads(b"/usr/lib/Loader.so")), ("script", b"#!/program-itself a b\n"),
         ("fixed", images.image(images.READ._replace(vaddr=0x400000), images.CODE._replace(vaddr=0x401000), kind=2, entry=0x401000)),
+        ("real", build(HERE / "startup.c").read_bytes()), ("real-dynamic", build(DYNAMIC / "program.c", "loader").read_bytes()),
     )]
-    seeds += [Seed("loader", good, "serenity", "loader", "loaded")]
+    seeds += [Seed("loader", data, "serenity", "loader", "loaded") for data in (good, loader)]
     return System(seeds, {
-        "usr/lib/Loader.so": good, "program-itself": good, "loaded": images.loads(b"/loader"),
-    }, runs=False)
+        "usr/lib/Loader.so": loader, "usr/lib/libsystem.so": build(DYNAMIC / "libsystem.c", "library").read_bytes(),
+        "program-itself": good, "loaded": images.loads(b"/loader"),
+    }, asked_by=("serenity",))
 
 
 def foreign_files() -> System:
@@ -275,7 +283,7 @@ def check_files(system: System, count: int, seed: int) -> Report:
 
 
 def run_files(system: System, count: int, seed: int) -> Report:
-    """Each file run on the native machine, within a time limit, by a process of ring3's own (a Linux one)."""
+    """Each file run on the native machine, within a time limit, by a process of ring3's own (a Linux one, or `asked_by`)."""
     import ring3
 
     verdicts: Counter[str] = Counter()
@@ -289,7 +297,8 @@ def run_files(system: System, count: int, seed: int) -> Report:
             (Path(scratch) / file.place).write_bytes(file.data)
             try:
                 with kernel.spawn(
-                    [f"/{file.asks}", "b"], cwd="/", env={"C": "1"}, stdin=ring3.DEVNULL, stdout=ring3.DEVNULL, stderr=ring3.DEVNULL
+                    [f"/{file.asks}", "b"], cwd="/", env={"C": "1"}, stdin=ring3.DEVNULL, stdout=ring3.DEVNULL,
+                    stderr=ring3.DEVNULL, personality=file.caller if file.caller in system.asked_by else "linux",
                 ) as process:
                     try:
                         status = process.wait(timeout=TIME_LIMIT)

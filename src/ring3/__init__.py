@@ -13,6 +13,8 @@ r"""ring3: a kernel you can import.  It lives in a Python process and runs real,
     0
     b'kept\n'
 
+`explain` says what running a program would do, and why, without doing it (docs/explain.md).
+
 `Process` is what `Kernel.spawn` gives back, shaped like `subprocess.Popen`.  `MachineUnavailable` is raised where this host
 does not let guests run, and says what to allow; `KernelFault` is a bug of ring3 itself, with the call that met it.
 """
@@ -25,11 +27,12 @@ from ring3.kernel import DEVNULL, PIPE, STDOUT, Kernel, run
 from ring3.process import Process
 
 if TYPE_CHECKING:
+    from ring3.asking import explain
     from ring3.calls.trap import KernelFault
     from ring3.machine.base import MachineUnavailable
 
 __version__ = "0.1.0"
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "KernelFault", "MachineUnavailable", "Process", "run"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "KernelFault", "MachineUnavailable", "Process", "explain", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from ring3.machine.base import MachineUnavailable
 
         return MachineUnavailable
+    if name == "explain":
+        from ring3.asking import explain
+
+        return explain
     if name == "KernelFault":
         from ring3.calls.trap import KernelFault
 

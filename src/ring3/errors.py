@@ -585,7 +585,7 @@ def by_name(name: str) -> type[Errno]:
     <class 'ring3.errors.EPERM'>
     """
     found = globals()[name]
-    if not (isinstance(found, type) and issubclass(found, Errno)):
+    if not (isinstance(found, type) and issubclass(found, Errno)) or found is Errno:
         raise KeyError(name)
     return found
 

@@ -60,6 +60,18 @@ class Fork(NamedTuple):
     child_tid: int
 
 
+class Wake(NamedTuple):
+    """A thread's doing ended the sleep of another one, in the middle of that one's call: a write to the pipe it reads, an exit it
+    waits for, a signal.  What a timer or the host wakes is not told of.
+    """
+
+    ns: int
+    pid: int
+    tid: int
+    woken_pid: int
+    woken_tid: int
+
+
 class Exec(NamedTuple):
     """A process runs another program now.  `path` is the file that runs, `format` what recognised it."""
 
@@ -95,4 +107,4 @@ class PolicyDecision(NamedTuple):
     path: bytes | None
 
 
-Event = SyscallEnter | SyscallExit | Signal | Fork | Exec | Exit | PolicyDecision
+Event = SyscallEnter | SyscallExit | Signal | Fork | Wake | Exec | Exit | PolicyDecision

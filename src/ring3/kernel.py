@@ -74,7 +74,7 @@ class Kernel:
             seed=seed,
             hostname=hostname,
             emul=tuple((name, os.fsdecode(os.path.abspath(host))) for name, host in emul.items()),
-            veriexec=_veriexec(veriexec) if isinstance(veriexec, str) else veriexec,
+            veriexec=veriexec_options(veriexec) if isinstance(veriexec, str) else veriexec,
         )
         options.check()
         self.loop = Loop(options, list(instruments))
@@ -138,11 +138,18 @@ class Kernel:
         It is given a `Call`, and may watch it, end it with `call.fail("ENOSPC")` or `call.answer(0)`, or `call.delay(0.5)` it.  It
         is called on the kernel's thread.  One that raises is reported on standard error and forgotten.
 
+        Raises ValueError for a name that no system has.
+
         >>> with Kernel() as kernel:
         ...     full = kernel.on_syscall("write")(lambda call: call.fail("ENOSPC") if call.args[0] == 1 else None)
         ...     kernel.run(["/bin/echo", "hello"], capture_output=True).stderr
         b'/bin/echo: write error: No space left on device\n'
         """
+        from ring3.abi.callnames import check_call_name
+
+        if name != "*":
+            check_call_name(name)
+
         def register(hook: Hook) -> Hook:
             self.call(lambda system: self.loop.interposer(system).add(name, hook, after=after))
             return hook
@@ -204,20 +211,17 @@ class Kernel:
         says which file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a
         closed kernel.
         """
-        if personality not in BUILTIN:
-            raise ValueError(f"personality {personality!r}: write one of {', '.join(BUILTIN)}")
-        if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
-            raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
-        argv = _argument_vector(args, shell=shell)
+        _check_sense(personality, text, universal_newlines)
+        argv = argument_vector(args, shell=shell)
         request: dict[str, Any] = {
             "executable": os.fsencode(executable) if executable is not None else argv[0],
             "argv": argv,
-            "env": _environment(os.environ if env is None else env),
+            "env": environment(os.environ if env is None else env),
             "cwd": os.fsencode(cwd) if cwd is not None else None,
             "umask": umask,
-            "user": _user_id(user),
-            "group": _group_id(group),
-            "groups": None if extra_groups is None else tuple(_group_id(g) for g in extra_groups),
+            "user": user_id(user),
+            "group": group_id(group),
+            "groups": None if extra_groups is None else tuple(group_id(g) for g in extra_groups),
             "new_session": start_new_session,
             "process_group": process_group,
             "ignored": _ignored_signals(restore=restore_signals),
@@ -282,7 +286,15 @@ class Kernel:
         return subprocess.CompletedProcess(process.args, status, out, err)
 
 
-def _argument_vector(args: Sequence[StrOrBytes] | StrOrBytes, *, shell: bool) -> list[bytes]:
+def _check_sense(personality: str, text: bool | None, universal_newlines: bool | None) -> None:
+    if personality not in BUILTIN:
+        raise ValueError(f"personality {personality!r}: write one of {', '.join(BUILTIN)}")
+    if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
+        raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
+
+
+def argument_vector(args: Sequence[StrOrBytes] | StrOrBytes, *, shell: bool = False) -> list[bytes]:
+    """The words of a program as a guest gets them.  Raises ValueError for none, and for a zero byte in one."""
     argv = [os.fsencode(args)] if isinstance(args, str | bytes | os.PathLike) else [os.fsencode(a) for a in args]
     if shell:
         argv = [b"/bin/sh", b"-c", *argv]
@@ -293,7 +305,8 @@ def _argument_vector(args: Sequence[StrOrBytes] | StrOrBytes, *, shell: bool) ->
     return argv
 
 
-def _environment(env: Env) -> dict[bytes, bytes]:
+def environment(env: Env) -> dict[bytes, bytes]:
+    """Variables as a guest gets them.  Raises ValueError for what cannot be one."""
     encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
     if any(b"=" in key or b"\0" in key or b"\0" in value for key, value in encoded.items()):
         raise ValueError("illegal environment variable name or value")
@@ -308,7 +321,8 @@ def _ignored_signals(*, restore: bool) -> list[int]:
     return [s for s in range(1, signal.NSIG) if s not in pythons_own and signal.getsignal(s) is signal.SIG_IGN]
 
 
-def _user_id(user: str | int | None) -> int | None:
+def user_id(user: str | int | None) -> int | None:
+    """The number of a user of the host.  Raises KeyError for a name there is not."""
     if not isinstance(user, str):
         return user
     import pwd
@@ -316,7 +330,8 @@ def _user_id(user: str | int | None) -> int | None:
     return pwd.getpwnam(user).pw_uid
 
 
-def _group_id(group: str | int | None) -> int | None:
+def group_id(group: str | int | None) -> int | None:
+    """The number of a group of the host.  Raises KeyError for a name there is not."""
     if not isinstance(group, str):
         return group
     import grp
@@ -343,7 +358,8 @@ def parse_policy(pledge: str | None, exec_pledge: str | None, mode: str, unveil:
     )
 
 
-def _veriexec(text: str) -> VeriexecOptions:
+def veriexec_options(text: str) -> VeriexecOptions:
+    """What `veriexec` of a kernel says.  Raises ValueError, OSError."""
     from ring3.policy.veriexec import parse_veriexec
 
     return parse_veriexec(text)

@@ -70,6 +70,7 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
             _open_streams(t, request)           # taken over, whatever comes
         subject = request.executable
         _join_group(p, request)
+        _enter_emulation_root(p)
         if request.policy is not None:
             p.veil = _veil(t, request.policy)
         _exec_along_path(t, request)
@@ -107,8 +108,7 @@ def prepare(system: System, request: LaunchRequest) -> Thread:
         if request.policy is not None:
             p.veil = _veil(t, request.policy)
             p.confine(_confinement(p, request.policy))
-        root = find_emulation_root(p, p.personality)
-        p.emulation = None if root is None else (root, p.fs.root)
+        _enter_emulation_root(p)
     except BaseException:
         _undo(p)
         raise
@@ -148,6 +148,12 @@ def _skeleton(system: System, request: LaunchRequest) -> Proc:
     system.threads[p.pid] = t
     system.init.children.append(p)
     return p
+
+
+def _enter_emulation_root(p: Proc) -> None:
+    """Its first look-up is one of its system already: the program, along $PATH too."""
+    root = find_emulation_root(p, p.personality)
+    p.emulation = None if root is None else (root, p.fs.root)
 
 
 def _join_group(p: Proc, request: LaunchRequest) -> None:
@@ -232,7 +238,7 @@ def _veil(t: Thread, policy: Policy) -> Any:
     places: dict[bytes, int] = {}
     for path, permissions in policy.unveils:
         try:
-            place = place_of(t, path, permissions)
+            place = place_of(t, path, permissions, deep=True)
         except Errno as refusal:
             number = getattr(host_errno, refusal.name, 0)
             why = f"{_say(refusal, number)}, so it cannot be unveiled; with permission c it may be made"

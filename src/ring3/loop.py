@@ -87,6 +87,11 @@ class Loop:
         result: T = request.result
         return result
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is on the kernel's own thread, as hooks are."""
+        return threading.current_thread() is self._thread
+
     def post(self, action: Callable[[System], None]) -> bool:
         """Have `action(system)` called on the kernel's thread soon, waiting for nothing.  False when the kernel is gone."""
         with self._lock:

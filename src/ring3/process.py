@@ -38,7 +38,8 @@ class Process:
 
     `args` is what was asked for, `pid` its id in the guest's kernel.  `stdin`, `stdout` and `stderr` are file objects where
     PIPE was asked for, else None.  `returncode` is None until it ended, then its status, or minus the number of the signal
-    that ended it.
+    that ended it.  `died_in_exec`: a signal ended it before its first instruction, since its exec failed behind the point of no
+    return.
 
     >>> import ring3
     >>> with ring3.Kernel() as kernel, kernel.spawn(["cat"], stdin=ring3.PIPE, stdout=ring3.PIPE) as process:
@@ -54,6 +55,7 @@ class Process:
         self.stdout: IO[Any] | None = None
         self.stderr: IO[Any] | None = None
         self.on_change: Callable[[], None] | None = None     # called when it stops, goes on or ends; on the kernel's thread
+        self.died_in_exec = False
         self.stopped_by = 0                                  # the signal that stopped it, 0 while it runs
         self.kernel = kernel
         self._stdio = stdio
@@ -78,7 +80,8 @@ class Process:
             self.pid = pid
             self.kernel.loop.adopt(pid, self)
 
-        launch(system, LaunchRequest(streams=self._stdio.take(), null=self._stdio.null, **request), register)
+        made = launch(system, LaunchRequest(streams=self._stdio.take(), null=self._stdio.null, **request), register)
+        self.died_in_exec = made.zombie
 
     def ended(self, status: int | None, failure: BaseException | None) -> None:
         """The process is gone, with a wait status word; or the kernel is, with a failure."""
@@ -106,8 +109,9 @@ class Process:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end, at most `timeout` seconds; the return code.
 
-        Raises `subprocess.TimeoutExpired`; a failure of the kernel itself is raised as it is.
+        Raises `subprocess.TimeoutExpired`; a failure of the kernel itself is raised as it is.  RuntimeError in a hook.
         """
+        self._check_place()
         if not self._ended.wait(timeout):
             import subprocess
 
@@ -151,8 +155,9 @@ class Process:
         """Send `input`, read what it prints until it closes its streams, wait for its end: `(stdout, stderr)`, None for no pipe.
 
         Raises `subprocess.TimeoutExpired` with the output so far (bytes) after `timeout` seconds; the process goes on then,
-        and a second call reads the rest.  ValueError for input given to a second call.
+        and a second call reads the rest.  ValueError for input given to a second call, RuntimeError in a hook.
         """
+        self._check_place()
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._unsent is None:
             self._unsent = memoryview(self._encoded(input))
@@ -166,6 +171,11 @@ class Process:
         if self._failure is not None:
             raise self._failure
         return self._decoded(self.stdout, 0), self._decoded(self.stderr, 1)
+
+    def _check_place(self) -> None:
+        """Raises RuntimeError for a hook that would wait for what its own thread is to do."""
+        if self.kernel.loop.is_here and not self._ended.is_set():
+            raise RuntimeError("a hook cannot wait for a process of its kernel: it is called on the thread that serves it")
 
     def _exchange(self, timeout: float | None, deadline: float | None) -> None:
         """Read and write until all our ends are closed."""

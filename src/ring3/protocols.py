@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from ring3.abi.signals import LINUX_DEFAULTS, SignalDefaults
+from ring3.abi.signals import LINUX_DEFAULTS, SigInfo, SignalDefaults
 
 if TYPE_CHECKING:
     from ring3.abi.flags import Access
     from ring3.abi.x86 import Arch
     from ring3.errors import Errno
+
+
+class LookupRules(NamedTuple):
+    """What a system's look-ups do otherwise than Linux's (`vfs/namei.py`)."""
+
+    slash_follows: bool = False     # "link/" is what a link leads to, also where names are made, moved, removed
+    max_path: int = 4095            # bytes of a path, without the zero behind it
+    max_links: int = 40             # symbolic links followed in one look-up: MAXSYMLINKS, include/linux/namei.h
+    guards_links: bool = False      # links of others in sticky directories that all may write are not followed, whoever asks
+
+
+LINUX_LOOKUPS: Final = LookupRules()
 
 
 class GuestMemory(Protocol):
@@ -46,8 +58,17 @@ class Veil(Protocol):
     def check(self, dentry: Any, name: bytes, access: Access) -> None:
         """Whether a dentry, or the name `name` in it, may be used so.  Raises ENOENT or EACCES."""
 
+    def check_link(self, dentry: Any, access: Access) -> None:
+        """Whether a symbolic link may be followed by who wants what it leads to for this.  Raises ENOENT or EACCES."""
+
+    def check_open(self, dentry: Any, access: Access) -> None:
+        """Whether a file that is open already may be used so, too.  Raises ENOENT or EACCES."""
+
     def may_move(self, dentry: Any) -> None:
         """Whether a directory may have another name.  Raises EACCES."""
+
+    def may_become(self, here: Any, name: bytes, there: Any, new_name: bytes) -> None:
+        """Whether a name in one directory may become another one in another.  Raises EACCES."""
 
 
 class FileGuard(Protocol):
@@ -83,8 +104,9 @@ class Abi:
     """
 
     __slots__ = (
-        "arch", "argument_registers", "argument_stack", "errno", "error_results", "fail", "flags", "layouts", "names", "native",
-        "pads", "restart_number", "rewind", "send_signal", "set_tls", "stray_signal", "succeed", "sysent", "word_mask", "word_size",
+        "arch", "argument_registers", "argument_stack", "errno", "error_results", "fail", "fault_signal", "flags",
+        "layouts", "names", "native", "other_way_in", "pads", "restart_number", "rewind", "send_signal", "set_tls",
+        "stray_signal", "succeed", "sysent", "word_mask", "word_size",
     )
 
     def __init__(
@@ -109,6 +131,8 @@ class Abi:
         error_results: Collection[int] = frozenset(),
         stray_signal: int = 0,
         set_tls: Callable[[Any, int], None] | None = None,
+        other_way_in: Callable[[Any], bool] | None = None,
+        fault_signal: Callable[[Any, Any], SigInfo] | None = None,
     ) -> None:
         self.arch = arch
         self.native = native                    # whether images of this instruction set are 64-bit ones
@@ -129,6 +153,8 @@ class Abi:
         self.flags = flags                      # neutral flag class -> translation, absent where numbers agree
         self.send_signal = send_signal          # (thread, info, action, mask): build the frame, enter the handler; False: no room
         self.set_tls = set_tls if set_tls is not None else _no_tls      # (thread, address): its private memory is there
+        self.other_way_in = other_way_in        # (thread): whether the instruction that faulted is a call, and it was made one
+        self.fault_signal = fault_signal or _fault_signal       # (thread, fault): what an exception of the CPU becomes
         self.stray_signal = stray_signal        # sent to a thread that makes a call there is no name for; 0: none
 
 
@@ -136,6 +162,11 @@ class Abi:
         """The call that was made by `call_number` is refused."""
         answer = self.succeed if call_number in self.error_results else self.fail
         answer(regs, self.errno[refusal])
+
+
+def _fault_signal(_thread: Any, fault: Any) -> SigInfo:
+    """As the host has it."""
+    return SigInfo(fault.signal, fault.code, addr=fault.addr)
 
 
 def _no_tls(thread: Any, address: int) -> None:
@@ -150,8 +181,8 @@ class Personality:
     """
 
     __slots__ = (
-        "abis", "exec", "incomplete", "machine_name", "name", "on_exec", "on_exit", "own_process", "release", "root",
-        "signal_defaults", "slash_follows", "sysname", "version",
+        "abis", "exec", "forces_writes", "incomplete", "lookups", "machine_name", "name", "on_exec", "on_exit", "own_process",
+        "release", "root", "signal_defaults", "sysname", "version",
     )
 
     def __init__(
@@ -169,7 +200,8 @@ class Personality:
         on_exit: Callable[[Any], None] | None = None,
         signal_defaults: SignalDefaults = LINUX_DEFAULTS,
         own_process: Collection[bytes] = (),
-        slash_follows: bool = False,
+        lookups: LookupRules = LINUX_LOOKUPS,
+        forces_writes: bool = True,
         incomplete: str = "",
     ) -> None:
         self.name = name
@@ -184,7 +216,8 @@ class Personality:
         self.on_exec = on_exec
         self.on_exit = on_exit
         self.signal_defaults = signal_defaults
-        self.slash_follows = slash_follows      # "link/" is what a link leads to, also where names are made, moved, removed
+        self.lookups = lookups
+        self.forces_writes = forces_writes      # /proc/PID/mem writes private pages whatever their protection
         self.own_process = own_process  # names in /proc of the process that looks, beside `self`
 
 
@@ -208,6 +241,11 @@ class Instrument:
 
     def fork(self, parent: Any, child: Any) -> None:
         """`parent` (a thread) made `child` (a thread)."""
+
+    def wake(self, waker: Any, woken: Any) -> None:
+        """What `waker` (a thread) does ends the sleep of `woken`, in the middle of its call.  Not told where a timer or the host
+        does.
+        """
 
     def exec_strings(self, thread: Any, argv: tuple[bytes, ...], envp: tuple[bytes, ...]) -> None:
         """An exec took these arguments and this part of the environment from its caller; it may fail yet (KTR_EXEC_ARG,

@@ -1,6 +1,7 @@
 """Every way we know to come past a veil: each is tried by a guest that may do everything else, and gets nowhere.
 
-The guest sees /usr (to run Python), a tree `open` with all permissions and a tree `readable` with "r".  `hidden` lies beside them.
+The guest sees /usr (to run Python), a tree `open` with all permissions, a tree `readable` with "r" and a tree `drop` with "c".
+`hidden` lies beside them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ring3
+from tests.guest.build import build
 
 pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
 
@@ -18,7 +20,7 @@ SECRET = "THE HIDDEN SECRET"
 PRELUDE = """
 import array, ctypes, errno, mmap, os, signal, socket, stat, struct, subprocess, sys, threading
 top = sys.argv[1]
-OPEN, READABLE, HIDDEN = top + "/open", top + "/readable", top + "/hidden"
+OPEN, READABLE, DROP, HIDDEN = top + "/open", top + "/readable", top + "/drop", top + "/hidden"
 SECRET_FILE = HIDDEN + "/secret"
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number, *args):
@@ -133,6 +135,65 @@ os.open(READABLE, os.O_TMPFILE | os.O_RDWR, 0o600); result = 'THE HIDDEN SECRET'
     "openat2 within the root": """
 fd = os.open('/usr', os.O_PATH)
 how = struct.pack('QQQ', 0, 0, 0); found = call(437, fd, SECRET_FILE.encode(), how, 24); result = os.read(found, 100).decode()""",
+    "renaming out of a directory that may not be read": "os.rename(DROP + '/secret', 'taken3'); result = read('taken3')",
+    "renaming a directory out of one that may not be read": "os.rename(DROP + '/dir', 'taken4'); result = read('taken4/secret')",
+    "exchanging it with a file that may not be read": """
+open('mine2', 'w').close(); call(316, -100, b'mine2', -100, (DROP + '/secret').encode(), 2); result = read('mine2')""",
+    "exchanging the other way round": """
+open('mine3', 'w').close(); call(316, -100, (DROP + '/secret').encode(), -100, b'mine3', 2); result = read('mine3')""",
+    "renaming onto a name that is unveiled for more": """
+os.mkdir('moved'); os.rename(OPEN + '/moved', DROP + '/x')
+os.rename(DROP + '/dir', DROP + '/more/y'); result = read(DROP + '/more/y/secret')""",
+    "a hard link out of a directory that may not be read": "os.link(DROP + '/secret', 'hard4'); result = read('hard4')",
+    "a descriptor that went through a socket": """
+a, b = socket.socketpair()
+socket.send_fds(a, [b'x'], [os.open(READABLE + '/plain', os.O_RDONLY)])
+fd = socket.recv_fds(b, 1, 1)[1][0]
+os.open(f'/dev/fd/{fd}', os.O_WRONLY); result = 'THE HIDDEN SECRET'""",
+    "an O_PATH descriptor that is run": """
+fd = os.open(READABLE + '/tool', os.O_PATH)
+pid = os.fork()
+if not pid:
+    try: call(322, fd, b'', None, None, 0x1000)
+    except OSError as error: os._exit(error.errno)
+result = 'THE HIDDEN SECRET' * (os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0)""",
+    "what a link says, by its descriptor": """
+fd = os.open(DROP + '/link', os.O_PATH | os.O_NOFOLLOW); result = os.readlink('', dir_fd=fd) + 'THE HIDDEN SECRET'""",
+    "code out of what may only be read": """
+fd = os.open(READABLE + '/tool', os.O_RDONLY)
+found = libc.mmap; found.restype = ctypes.c_void_p
+at = found(None, 4096, 1, 2, fd, 0)
+call(10, ctypes.c_void_p(at), 4096, 5); result = 'THE HIDDEN SECRET'""",
+    "another place for it": "os.mkdir('m'); call(165, HIDDEN.encode(), b'm', None, 4096, None); result = read('m/secret')",
+    "moving a mount there": "os.mkdir('m2'); call(165, b'/proc', b'm2', None, 8192, None); result = 'THE HIDDEN SECRET'",
+    "taking a mount away": "call(166, b'/proc', 0); result = 'THE HIDDEN SECRET'",
+    "mounting over everything": "call(165, b'none', b'/', b'tmpfs', 0, None); result = 'THE HIDDEN SECRET'",
+    "a handle": """
+handle = ctypes.create_string_buffer(struct.pack('Ii', 128, 0) + bytes(128))
+call(303, -100, SECRET_FILE.encode(), handle, bytes(8), 0)
+result = 'THE HIDDEN SECRET'""",
+    "watching it": "fd = call(253); call(254, fd, HIDDEN.encode(), 0xfff); result = 'THE HIDDEN SECRET'",
+    "speaking to a socket there": """
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b'x', HIDDEN + '/sock'); result = 'THE HIDDEN SECRET'""",
+    "a FIFO there": "os.mkfifo(HIDDEN + '/fifo'); result = 'THE HIDDEN SECRET'",
+    "times by path": "os.utime(READABLE + '/plain', (0, 0)); result = 'THE HIDDEN SECRET'",
+    "an attribute by path": "os.setxattr(READABLE + '/plain', 'user.x', b'y'); result = 'THE HIDDEN SECRET'",
+    "renaming a directory that is being walked": """
+os.makedirs('w/a/b'); os.makedirs('v')
+done = threading.Event()
+def swap():
+    while not done.is_set():
+        os.rename(OPEN + '/w/a', OPEN + '/v/a'); os.rename(OPEN + '/v/a', OPEN + '/w/a')
+threading.Thread(target=swap).start()
+result = ''
+try:
+    os.chdir('w/a/b')
+    for _ in range(400):
+        try: result += read('../../../../hidden/secret')
+        except OSError: pass
+        try: result += read('../../../hidden/secret')
+        except OSError: pass
+finally: done.set()""",
     "renames while looking up": """
 os.symlink(READABLE, 'flip'); os.symlink(HIDDEN, 'flop')
 done = threading.Event()
@@ -153,9 +214,11 @@ finally: done.set()""",
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each attempt came to, each in a process of its own of one kernel."""
     top = tmp_path_factory.mktemp("veil")
-    for name in ("open/nest/deep", "readable", "hidden"):
+    for name in ("open/nest/deep", "readable", "hidden", "drop/dir"):
         (top / name).mkdir(parents=True)
-    (top / "hidden" / "secret").write_text(SECRET)
+    for name in ("hidden/secret", "drop/secret", "drop/dir/secret"):
+        (top / name).write_text(SECRET)
+    (top / "drop" / "link").symlink_to("secret")
     (top / "readable" / "plain").write_text("plain")
     (top / "readable" / "link").symlink_to(top / "hidden" / "secret")
     (top / "hidden" / "link").symlink_to("secret")
@@ -164,6 +227,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (top / place / "tool").chmod(0o755)
     python = str(Path(sys.executable).resolve())
     unveil = ["/usr:rx", "/proc:r", "/dev/null:rw", f"{top}/open:rwxc", f"{top}/open/nest/deep:r", f"{top}/readable:r"]
+    unveil += [f"{top}/drop:c", f"{top}/drop/more:rwc"]
     if not python.startswith("/usr/"):
         unveil.append(f"{sys.base_prefix}:rx")
     found = {}
@@ -192,3 +256,47 @@ def test_the_attempts_would_succeed_without_a_veil(tmp_path: Path) -> None:
         program = f"{PRELUDE}\n{ATTEMPTS[name]}\nprint(result)"
         done = ring3.run([sys.executable, "-S", "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30)
         assert SECRET in done.stdout, (name, done.stderr)
+
+
+def test_open_files_of_others_are_not_reached() -> None:
+    """A pipe and a memfd have no names that could be unveiled: only who has them open comes to them."""
+    python = str(Path(sys.executable).resolve())
+    holder = f"""
+import os, sys
+r, w = os.pipe(); m = os.memfd_create('m'); os.write(w, {SECRET.encode()!r}); os.write(m, {SECRET.encode()!r})
+print(os.getpid(), flush=True)
+sys.stdin.read()"""
+    thief = """
+import os, sys
+for fd in os.listdir(f'/proc/{sys.argv[1]}/fd'):
+    try: print(os.read(os.open(f'/proc/{sys.argv[1]}/fd/{fd}', os.O_RDONLY | os.O_NONBLOCK), 100))
+    except OSError as error: print(error.errno)
+r, w = os.pipe(); os.write(os.open(f'/proc/self/fd/{w}', os.O_WRONLY), b'mine')
+print(os.read(os.open(f'/dev/fd/{r}', os.O_RDONLY), 4))"""
+    with ring3.Kernel() as kernel:
+        process = kernel.spawn([python, "-S", "-c", holder], stdin=ring3.PIPE, stdout=ring3.PIPE, text=True)
+        pid = process.stdout.readline().strip()  # type: ignore[union-attr]
+        command = [python, "-S", "-c", thief, pid]
+        shown = ["/usr:rx", "/proc:rw", f"{sys.base_prefix}:rx"]
+        done = kernel.run(command, capture_output=True, text=True, timeout=30, unveil=shown)
+        seen = kernel.run(command, capture_output=True, text=True, timeout=30)
+        process.communicate("", timeout=30)
+    assert SECRET not in done.stdout, done.stdout
+    assert done.stdout.endswith("b'mine'\n"), done.stderr
+    assert seen.stdout.count(SECRET) == 2, seen.stdout
+
+
+def test_an_owner_by_an_old_call(tmp_path: Path) -> None:
+    """i386's fchown for 16-bit ids is a call of its own."""
+    (tmp_path / "file").write_text("x")
+    program = str(build(Path(__file__).parent / "guest" / "crossing.c", "i386"))
+    command = [program, "fchown", str(tmp_path / "file")]
+    done = ring3.run(command, capture_output=True, text=True, timeout=30, unveil=[f"{program}:x", f"{tmp_path}:r"])
+    assert done.stdout == "refused Permission denied\n"
+    assert ring3.run(command, capture_output=True, text=True, timeout=30).stdout == "got 0\n"
+
+
+@pytest.mark.parametrize("script", ["echo said > /dev/stdout", "echo said | cat /dev/stdin", "echo said | tee /proc/self/fd/2"])
+def test_what_is_open_needs_no_unveiling(script: str) -> None:
+    done = ring3.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, unveil=["/usr:rx", "/dev/null:rw"])
+    assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr

@@ -173,6 +173,33 @@ def test_the_time_line_zooms_by_keys_and_leads_to_the_calls_in_sight(browser: Br
     assert shown(browser) == 5000
 
 
+def test_keys_alone_choose_calls_on_the_time_line(browser: Browser) -> None:
+    chosen = "document.querySelector('.tl-card h3')?.textContent"
+    browser.run("document.querySelector('.timeline').focus()")
+    for _ in range(5):
+        browser.press("+")
+    browser.press("n")
+    browser.wait_for("!document.querySelector('.tl-card').hidden")
+    first = browser.run("return document.querySelector('.tl-card').textContent")
+    for _ in range(30):                 # out of what was in sight
+        browser.press("n")
+    browser.wait_for(f"document.querySelector('.tl-card').textContent !== {first!r}")
+    for _ in range(30):
+        browser.press("p")
+    browser.wait_for(f"document.querySelector('.tl-card').textContent === {first!r}")
+    browser.press("ArrowDown")
+    browser.wait_for(f"document.querySelector('.tl-card').textContent !== {first!r}")
+    browser.press("ArrowUp")
+    name = browser.run(f"return {chosen}")
+    browser.press("Enter")
+    browser.wait_for("document.body.dataset.view === 'calls'")
+    assert browser.run("return document.querySelector('.calls [aria-selected=true] .c-call b').textContent") == name
+    see(browser, "overview")
+    browser.run("document.querySelector('.timeline').focus()")
+    browser.press("\ue00c")             # Escape
+    browser.wait_for("document.querySelector('.tl-card').hidden")
+
+
 def test_a_click_on_the_time_line_shows_the_call(browser: Browser) -> None:
     box = "document.querySelector('.tl-canvas').getBoundingClientRect()"
     point = browser.run(f"return [{box}.left + 60, {box}.top + 26]")

@@ -95,6 +95,16 @@ def test_what_became_of_files(run: Run) -> None:
     assert files[f"{run.cwd}/d/missing"]["fails"] >= 1                # named from the current directory
 
 
+def test_an_open_that_made_its_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old\n")
+    (tmp_path / "again").write_text("old\n")
+    script = f"cd {tmp_path}; echo a > new; echo b >> new; echo c > old; echo d >> again; set -C; echo e > only"
+    files = recorded(["sh", "-c", script])[0].files()
+    made = {Path(path).name for path, row in files.items() if 0 in row["deeds"]}
+    assert made == {"new", "only"}
+    assert files[f"{tmp_path}/old"]["written"] == files[f"{tmp_path}/again"]["written"] == 2
+
+
 def test_execs_have_the_space_before_and_after(run: Run) -> None:
     execs = run.found["execs"]
     first, second = execs[0], execs[1]

@@ -52,7 +52,7 @@ def test_status(ring3_command: str, words: list[str], status: int) -> None:
     (["run", "--root", "/no/such", "true"], 125, "/no/such: No such file or directory, so it cannot be the guest's root"),
     (["run", "--cwd", "/no/such", "true"], 125, "--cwd /no/such: No such file or directory in the guest"),
     (["run", "--cwd", "/etc/passwd", "true"], 125, "--cwd /etc/passwd: Not a directory in the guest"),
-    (["run", "--strace=/no/such/file", "true"], 125, "/no/such/file: No such file or directory, so the trace"),
+    (["run", "--strace=/no/such/file", "true"], 125, "/no/such/file: No such file or directory, so nothing can be written"),
     (["run", "nothing-here"], 127, "nothing-here: not found along PATH in the guest"),
     (["run", "/etc"], 126, "it is a directory"),
     (["run", "/etc/passwd"], 126, "chmod +x"),

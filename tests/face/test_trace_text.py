@@ -117,6 +117,43 @@ def test_command_lines_that_make_no_sense(ring3_command: str, words: list[str], 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [
+    ["trace", "-o", "/dev/full"], ["trace", "--json", "/dev/full"], ["trace", "--perfetto", "/dev/full"],
+    ["trace", "--ktrace", "/dev/full"], ["trace", "--html", "/dev/full"], ["run", "--strace=/dev/full"],
+])
+def test_a_full_disk_ends_the_record_and_not_the_run(ring3_command: str, words: list[str]) -> None:
+    done = ring3(ring3_command, *words, "--", "sh", "-c", "echo on; /bin/true; echo and on")
+    assert (done.stdout, done.returncode) == ("on\nand on\n", 125)
+    assert re.fullmatch(r"ring3: /dev/full: No space left on device, so (what is there|the report) is not whole\n", done.stderr)
+
+
+def test_a_command_to_write_to_is_the_shells(ring3_command: str, tmp_path: Path) -> None:
+    command = [ring3_command, "trace", "-o", "|cat", "--", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (125, "ring3: |cat: commands are the shell's to run: write >(cat)\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["trace -c", "trace", "learn"])
+def test_a_reader_that_never_read_changes_no_status(ring3_command: str, words: str) -> None:
+    script = f"{ring3_command} {words} -- sh -c 'sleep 0.2; exit 5' 2>&1 >/dev/null | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", script], timeout=30, check=False).returncode == 5
+
+
+def test_names_of_a_guest_are_harmless_in_every_record(ring3_command: str, tmp_path: Path) -> None:
+    """Control characters, bytes that are no UTF-8, marks that turn the direction of text."""
+    files = [word for name in ("json", "perfetto", "ktrace") for word in (f"--{name}", str(tmp_path / name))]
+    program = "import os; n = b'/\\x1b[31m\\xff\\xe2\\x80\\xae\\n'; os.path.exists(n); os.execv('/bin/true', [n])"
+    ring3(ring3_command, "trace", "-y", "-o", str(tmp_path / "text"), *files, "--", sys.executable, "-S", "-c", program)
+    dumped = ring3(ring3_command, "kdump", str(tmp_path / "ktrace")).stdout
+    for text in (dumped, *((tmp_path / name).read_text() for name in ("text", "json", "perfetto"))):
+        assert "31m" in text
+        assert text.isascii()
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text)
+    assert not re.search(r"\\u[dD][89a-fA-F]", (tmp_path / "perfetto").read_text()), "half a surrogate pair"
+    json.loads((tmp_path / "perfetto").read_text())
+
+
 def test_a_reader_that_leaves_does_not_stop_the_program(ring3_command: str, tmp_path: Path) -> None:
     program = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); test -e /; done; echo done"
     script = f"{ring3_command} trace -- sh -c '{program}' 2>&1 > {tmp_path}/said | head -n 1"
@@ -141,6 +178,12 @@ def test_a_signal_behind_a_call(ring3_command: str) -> None:
 def test_injections_of_a_traced_run_are_seen(ring3_command: str) -> None:
     shown = lines(ring3_command, "-e", "geteuid", "--inject", "geteuid:retval=4711", "--", "id", "-u")
     assert "geteuid()                               = 4711" in shown
+
+
+def test_an_errno_of_another_system_is_said(ring3_command: str) -> None:
+    done = ring3(ring3_command, "run", "--inject", "write:EFTYPE", "--", "/bin/echo", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert done.stderr == "ring3: --inject: linux has no EFTYPE, so nothing was injected there\n"
 
 
 def test_an_injection_that_makes_no_sense(ring3_command: str) -> None:

@@ -7,11 +7,14 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -161,6 +164,128 @@ func files() {
 	fmt.Println(os.IsNotExist(err), os.IsExist(os.Mkdir("sub", 0o755)))
 }
 
+// Signals from all sides while goroutines compute: none is taken for another, no goroutine is lost.
+func storm() {
+	runtime.GOMAXPROCS(4)
+	caught := make(chan os.Signal, 4000)
+	signal.Notify(caught, syscall.SIGUSR1, syscall.SIGUSR2)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range 200 {
+				check(syscall.Kill(os.Getpid(), syscall.SIGUSR1))
+				check(syscall.Kill(os.Getpid(), syscall.SIGUSR2))
+			}
+		}()
+	}
+	total := 0
+	for number := range 200 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			runtime.Gosched()
+			_ = sha256.Sum256(bytes.Repeat([]byte{byte(number)}, 1000))
+		}()
+		total += number
+	}
+	group.Wait()
+	seen := map[os.Signal]bool{<-caught: true}
+	for !seen[syscall.SIGUSR1] || !seen[syscall.SIGUSR2] {
+		seen[<-caught] = true
+	}
+	for len(caught) > 0 {
+		seen[<-caught] = true
+	}
+	fmt.Println(total, len(seen))
+}
+
+// What the poller serves: a socket of this host's with deadlines, and a network that may not be there.
+func sockets() {
+	directory, err := os.MkdirTemp("", "sockets")
+	check(err)
+	defer os.RemoveAll(directory)
+	path := filepath.Join(directory, "s")
+	listener, err := net.Listen("unix", path)
+	check(err)
+	go func() {
+		for {
+			peer, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(peer, peer); peer.Close() }()
+		}
+	}()
+	var group sync.WaitGroup
+	sums := make([]int, 20)
+	for i := range sums {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			peer, err := net.Dial("unix", path)
+			check(err)
+			go func() { peer.Write(bytes.Repeat([]byte{1}, 100000+i)); peer.(*net.UnixConn).CloseWrite() }()
+			data, err := io.ReadAll(peer)
+			check(err)
+			sums[i] = len(data)
+		}()
+	}
+	group.Wait()
+	fmt.Println(sums)
+	peer, err := net.Dial("unix", path)
+	check(err)
+	check(peer.SetReadDeadline(time.Now().Add(30 * time.Millisecond)))
+	_, err = peer.Read(make([]byte, 1))
+	fmt.Println(os.IsTimeout(err))
+	check(listener.Close())
+	_, err = net.Dial("unix", path)
+	fmt.Println(err != nil)
+}
+
+func network() {
+	_, err := net.Dial("tcp", "127.0.0.1:1")
+	fmt.Println(err)
+	_, err = net.Listen("tcp", "127.0.0.1:0")
+	fmt.Println(err)
+}
+
+// Timers, a deep stack, pages shared with a file, a holey file, who runs this.
+func sundry() {
+	start, ticker := time.Now(), time.NewTicker(5*time.Millisecond)
+	for range 10 {
+		<-ticker.C
+	}
+	fmt.Println(time.Since(start) >= 45*time.Millisecond, time.NewTimer(time.Hour).Stop())
+	var deep func(int) int
+	deep = func(n int) int {
+		var room [64]int
+		if n > 0 {
+			room[n%64] = deep(n - 1)
+		}
+		return room[n%64] + 1
+	}
+	fmt.Println(deep(50000))
+	file, err := os.CreateTemp("", "sundry")
+	check(err)
+	defer os.Remove(file.Name())
+	check(file.Truncate(8192))
+	pages, err := syscall.Mmap(int(file.Fd()), 0, 8192, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	check(err)
+	copy(pages[4096:], "through the pages")
+	text := make([]byte, 17)
+	_, err = file.ReadAt(text, 4096)
+	fmt.Println(string(text), err, syscall.Munmap(pages))
+	_, err = file.WriteAt([]byte("far"), 5<<30)
+	check(err)
+	about, err := file.Stat()
+	fmt.Println(about.Size(), err)
+	me, err := user.Current()
+	check(err)
+	fmt.Println(me.Uid == fmt.Sprint(os.Getuid()))
+}
+
 func main() {
 	what := "goroutines"
 	if len(os.Args) > 1 {
@@ -175,6 +300,28 @@ func main() {
 		signals()
 	case "files":
 		files()
+	case "storm":
+		storm()
+	case "sockets":
+		sockets()
+	case "network":
+		network()
+	case "sundry":
+		sundry()
+	case "nil":
+		var nothing *int
+		defer fmt.Println("deferred")
+		*nothing = 1
+	case "deadlock":
+		<-make(chan int)
+	case "overflow":
+		debug.SetMaxStack(1 << 20)
+		var deep func(int) int
+		deep = func(n int) int { return deep(n+1) + 1 }
+		deep(0)
+	case "abort":
+		check(syscall.Kill(os.Getpid(), syscall.SIGABRT))
+		select {}
 	case "produce":
 		for i := range 1000 {
 			fmt.Println("line", i)

@@ -16,7 +16,8 @@ from tests.rows import row
 from tests.unit.exec.aouts import STATUS, program, runnable
 
 pytestmark = pytest.mark.needs_ptrace
-FILES = HERE / "tools" / "files.c"
+TOOLS = HERE / "tools"
+FILES = TOOLS / "files.c"
 
 
 @pytest.fixture
@@ -102,6 +103,36 @@ def test_i386_programs_have_a_root_of_their_own(base: Path) -> None:
         for how, expected in (("i386", "the base set's\n"), ("amd64", Path("/etc/passwd").read_text()[:255])):
             done = kernel.run([str(build(FILES, how)), "/etc/passwd"], capture_output=True, text=True, timeout=30)
             assert done.stdout == expected, how
+
+
+# --- a base set's own loader
+@pytest.mark.parametrize(("how", "system"), [("amd64", "netbsd"), ("i386", "netbsd32")])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_dynamic_program(tmp_path: Path, base: Path, how: str, system: str, own: bool) -> None:
+    """Its loader and its library come from the base set; the loader maps the library, and hands over as ld.elf_so does."""
+    loader = "usr/libexec/ld.elf_so-i386" if own and how == "i386" else "libexec/ld.elf_so"
+    for name, made in ((loader, build(TOOLS / "loader.c", f"{how}-pie")),
+                       ("usr/lib/libanswer.so", build(TOOLS / "library.c", f"{how}-lib"))):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, base / name)
+    (base / "etc" / "release").touch()
+    program = tmp_path / "program"
+    shutil.copy(build(TOOLS / "dynamic.c", f"{how}-dynamic"), program)
+    expected = ["ld.elf_so: argc is on the stack", "ld.elf_so: AT_BASE is where I am", "ld.elf_so: AT_ENTRY lies in the program",
+                f"ld.elf_so: {program}", "ld.elf_so: the library is the base set's", "program: an argument",
+                "ok cleanup != NULL && failed(CALL1(SYS_close, 77), EBADF)", "ld.elf_so: good-bye",
+                "ok gave(CALL1(SYS_close, fd.value), 0)"]
+    with ring3.Kernel(emul={system: base}) as kernel:
+        for words in ([str(program)], ["/bin/sh", "-c", 'exec "$@"', "sh", str(program)]):
+            done = kernel.run([*words, "an argument"], capture_output=True, text=True, timeout=30)
+            assert (done.stdout.splitlines(), done.stderr, done.returncode) == (expected, "", 0)
+
+
+def test_a_dynamic_program_without_a_base_set_is_told_of_one() -> None:
+    done = command("--", str(build(TOOLS / "dynamic.c", "amd64-dynamic")))
+    assert done.returncode == 127
+    assert "the dynamic loader it was built for is not: /libexec/ld.elf_so" in done.stderr
+    assert "--emul netbsd=DIR" in done.stderr
 
 
 # --- the command

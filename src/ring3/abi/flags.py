@@ -227,3 +227,7 @@ class MountFlags(enum.IntFlag):
     NOATIME = 1024
     NODIRATIME = 2048
     RELATIME = 4096
+    # SerenityOS's, which no statvfs tells of
+    WXALLOWED = 1 << 24             # what its programs map may be written and executed
+    AXALLOWED = 1 << 25             # fresh memory may be executed
+    NOREGULAR = 1 << 26             # regular files cannot be opened

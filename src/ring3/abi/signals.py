@@ -48,7 +48,8 @@ class Signal(enum.IntEnum):
 NSIG: Final = 64
 SIGRTMIN: Final = 32
 SIGEMT: Final = 16           # NetBSD's: has the number that Linux gives a signal nobody sends (SIGSTKFLT)
-SIGINFO: Final = 64          # NetBSD's: has the number of Linux's last real-time signal, which NetBSD has not
+SIGINFO: Final = 64          # NetBSD's and SerenityOS's: has the number of Linux's last real-time signal, which they have not
+SIGCANCEL: Final = 32        # SerenityOS's: has the number of Linux's first real-time signal, likewise
 SIG_DFL: Final = 0
 SIG_IGN: Final = 1
 
@@ -101,10 +102,22 @@ SYNCHRONOUS: Final = mask_of(
 
 
 class SignalDefaults(NamedTuple):
-    """What signals do in one system when a program says nothing: masks.  What none of them holds ends the process."""
+    """What signals do in one system.  Masks say what they do when a program says nothing; what none of them holds ends the
+    process.
+
+    restarts: an interrupted call may be made again (SA_RESTART, or no handler ran); where not, any signal taken is EINTR.
+    together: all handlers that are due are entered at once, the last one runs first; where not, one after the other.
+    discards: children of who ignores SIGCHLD (or says SA_NOCLDWAIT) are not waited for; where not, SA_NOCLDWAIT keeps SIGCHLD
+        away and nothing else.
+    orphans: a group that nobody is left to continue is not stopped by a terminal's signals, and is ended where it is stopped.
+    """
 
     ignored: int
     dumps: int
+    restarts: bool = True
+    together: bool = True
+    discards: bool = True
+    orphans: bool = True
 
 
 LINUX_DEFAULTS: Final = SignalDefaults(IGNORED, DUMPS)

@@ -20,7 +20,7 @@ from ring3.proc.proc import Thread
 from ring3.vfs import names
 from ring3.vfs.access import permission
 from ring3.vfs.dentry import Dentry
-from ring3.vfs.namei import PATH_MAX, namei
+from ring3.vfs.namei import PATH_MAX, namei, unveiled
 
 _LINK_FLAGS: Final = int(AtFlags.SYMLINK_FOLLOW | AtFlags.EMPTY_PATH)
 _REMOVEDIR: Final = int(AtFlags.REMOVEDIR)
@@ -157,6 +157,7 @@ def sys_readlinkat(t: Thread, dirfd: DirFd, path: Path, buf: LinkText, size: Int
         dentry = t.proc.fs.cwd if at is None else at
         if dentry.vnode.type != FileType.LNK:
             raise ENOENT
+        unveiled(namei_context(t), dentry, b"", Access.READ)
     else:
         dentry = lookup(t, dirfd, path, follow=False, access=Access.READ)
         if dentry.vnode.type != FileType.LNK:

@@ -79,6 +79,8 @@ def _setown(t: Thread, _fd: int, file: File, arg: int) -> int:
     who = (arg & 0x7FFF_FFFF) - (arg & 0x8000_0000)
     if who == -0x8000_0000:
         raise EINVAL
+    if who not in (0, t.proc.pid):
+        t.needs("proc")
     if who > 0 and who not in t.system.procs and who not in t.system.threads:
         raise ESRCH
     if who < 0 and not any(p.pgrp == -who for p in t.system.procs.values()):

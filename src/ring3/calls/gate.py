@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ring3.calls.rewritten import RewrittenAbis
 from ring3.calls.syscall import Bound, Syscall
 from ring3.policy import promises
-from ring3.policy.confinement import Confinement, broken
+from ring3.policy.confinement import Confinement, broken, in_order
 from ring3.proc.proc import Thread
 
 if TYPE_CHECKING:
@@ -40,17 +40,34 @@ def learning_gate(personality: Personality, learner: Learner) -> Mapping[Arch, A
     return RewrittenAbis(personality.abis, row)
 
 
+def own_gate(below: Mapping[Arch, Abi], held: int) -> Mapping[Arch, Abi]:
+    """These abis for a process that has made these promises itself."""
+    return RewrittenAbis(below, partial(_own_row, held))
+
+
+def _own_row(held: int, bound: Bound) -> Bound:
+    call = bound.call
+    if not call.promises or promises.mask_of(call.promises) & held:
+        return bound
+    words = in_order(call.promises)
+
+    def violate(t: Thread) -> Any:
+        t.proc.confinement.violated(t, words)
+
+    return bound.serving(Syscall(violate, call.promises, name=call.name))
+
+
 def _row(confinement: Confinement, bound: Bound) -> Bound:
     held, call = confinement.promises, bound.call
     assert held is not None
     if not call.promises or promises.mask_of(call.promises) & held:
         return bound
-    return Bound(_refusing(call, confinement), bound.abi, bound.name)
+    return bound.serving(_refusing(call, confinement))
 
 
 def _refusing(call: Syscall, confinement: Confinement) -> Syscall:
     """The call that is refused before its arguments are looked at; where that is only reported, it goes on with them."""
-    words = tuple(word for word in promises.BITS if word in call.promises)
+    words = in_order(call.promises)
     run = call.run
 
     def refuse(t: Thread) -> Any:

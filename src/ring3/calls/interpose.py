@@ -6,9 +6,12 @@ were no hooks at all.  Hooks are called on the kernel's thread.  One that raises
 Not here: the grammar of `--inject` (`trace/inject.py`), the face (`kernel.py`).
 """
 
+# ruff: noqa: SLF001 - what was decided about a call is kept from its hooks, not from this module
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ring3 import errors
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 EVERY = "*"             # in place of a call's name
 _SECOND = 1_000_000_000
+_YEAR = 366 * 86400
+_WORD = 1 << 64
 
 
 class Call:
@@ -39,7 +44,7 @@ class Call:
     ...         call.fail("ENOSPC")
     """
 
-    __slots__ = ("args", "bound", "delay_ns", "error", "outcome", "result", "thread")
+    __slots__ = ("_delay_ns", "_outcome", "args", "bound", "error", "result", "thread")
 
     def __init__(self, thread: Thread, bound: Bound, args: tuple[Any, ...]) -> None:
         self.thread = thread
@@ -47,8 +52,8 @@ class Call:
         self.args = args
         self.result: int | None = None
         self.error = ""
-        self.outcome: int | Errno | None = None         # what was decided: a result or a refusal
-        self.delay_ns = 0
+        self._outcome: int | Errno | None = None         # what was decided: a result or a refusal
+        self._delay_ns = 0
 
     @property
     def name(self) -> str:
@@ -66,19 +71,33 @@ class Call:
         return self.thread.tid
 
     def fail(self, error: str) -> None:
-        """Let it end with the errno of that name.  Before the call: it is not made.  Raises ValueError for a name that is none."""
+        """Let it end with the errno of that name.  Before the call: it is not made.
+
+        Raises ValueError for a name that is none, or none of the program's system.
+        """
         try:
-            self.outcome = errors.by_name(error)("injected")
-        except KeyError:
+            found = errors.by_name(error)
+        except (KeyError, TypeError):
             raise ValueError(f"{error!r} is no errno") from None
+        if found not in self.bound.abi.errno:
+            raise ValueError(f"{self.thread.proc.personality.name} has no {error}")
+        self._outcome = found("injected")
 
     def answer(self, result: int) -> None:
-        """Let it end with that result.  Before the call: it is not made."""
-        self.outcome = int(result)
+        """Let it end with that result.  Before the call: it is not made.  Raises ValueError for what is more than a word."""
+        number = index(result)
+        if not -_WORD // 2 <= number < _WORD:
+            raise ValueError(f"{number:#x} is more than a word")
+        self._outcome = number
 
     def delay(self, seconds: float) -> None:
-        """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal ends the sleep."""
-        self.delay_ns += int(seconds * _SECOND)
+        """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal ends the sleep.
+
+        Raises ValueError for what is no time, or more than a year.
+        """
+        if not 0 <= float(seconds) <= _YEAR:
+            raise ValueError(f"{seconds!r} is no time to sleep")
+        self._delay_ns += int(seconds * _SECOND)
 
 
 Hook = Callable[[Call], object]
@@ -134,9 +153,9 @@ class Interposer:
     def _row(self, bound: Bound) -> Bound:
         named, every = self._hooks.get(bound.name, Hooks()), self._hooks.get(EVERY, Hooks())
         hooks = Hooks(named.before + every.before, named.after + every.after)
-        if hooks == Hooks():
+        if hooks == Hooks() or bound.leads_on:
             return bound
-        return Bound(self._hooked(bound, hooks), bound.abi, bound.name, bound.pads)
+        return bound.serving(self._hooked(bound, hooks))
 
     def _hooked(self, bound: Bound, hooks: Hooks) -> Syscall:
         run = bound.call.run
@@ -144,30 +163,30 @@ class Interposer:
         def hooked(t: Thread, *args: Any) -> Any:
             call = Call(t, bound, args)
             self._tell(hooks.before, call)
-            return self._later(call, run, hooks.after) if call.delay_ns else self._now(call, run, hooks.after)
+            return self._later(call, run, hooks.after) if call._delay_ns else self._now(call, run, hooks.after)
 
         return bound.call.like(hooked)
 
     def _now(self, call: Call, run: Callable[..., Any], after: tuple[Hook, ...]) -> Any:
         """Serve the call, unless that was decided, and show what came of it.  A coroutine where that may sleep."""
-        if call.outcome is None:
+        if call._outcome is None:
             try:
                 result = run(call.thread, *call.args)
             except Errno as refusal:
-                call.outcome = refusal
+                call._outcome = refusal
             else:
                 if not after or result == JUST_RETURN:
                     return result
                 if not isinstance(result, int):
                     return self._awaited(call, result, after)
-                call.outcome = result
+                call._outcome = result
         return self._shown(call, after)
 
     async def _awaited(self, call: Call, sleeping: Any, after: tuple[Hook, ...]) -> Any:
         try:
-            call.outcome = await sleeping
+            call._outcome = await sleeping
         except Errno as refusal:
-            call.outcome = refusal
+            call._outcome = refusal
         answer = self._shown(call, after)
         return answer if isinstance(answer, int) else await answer
 
@@ -178,13 +197,13 @@ class Interposer:
 
     def _shown(self, call: Call, after: tuple[Hook, ...]) -> Any:
         """Show an outcome to the hooks; what they leave of it.  A coroutine where they want a delay."""
-        outcome = call.outcome
+        outcome = call._outcome
         if isinstance(outcome, Errno):
             call.error = outcome.name
         else:
             call.result = outcome
         self._tell(after, call)
-        if call.delay_ns:
+        if call._delay_ns:
             return _end_later(call)
         return _answer(call)
 
@@ -199,7 +218,7 @@ class Interposer:
 
 def _answer(call: Call) -> int:
     """What the call ends with.  Raises the refusal."""
-    outcome = call.outcome
+    outcome = call._outcome
     assert outcome is not None
     if isinstance(outcome, Errno):
         raise outcome
@@ -212,6 +231,6 @@ async def _end_later(call: Call) -> int:
 
 
 async def _sleep(call: Call) -> None:
-    delay, call.delay_ns = call.delay_ns, 0
+    delay, call._delay_ns = call._delay_ns, 0
     if delay > 0:
         await sleep_on(WaitQueue(), deadline_ns=call.thread.system.now_ns() + delay)

@@ -55,8 +55,11 @@ def sys_mmap(t: Thread, addr: Addr, length: Size, prot: ProtFlag, flags: MapFlag
     return do_mmap(t, addr, length, int(prot), int(flags), fd, offset)
 
 
-def do_mmap(t: Thread, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
-    """mmap with a checked offset in bytes; where it was mapped.  Raises what mmap(2) lists."""
+def do_mmap(t: Thread, addr: int, length: int, prot: int, flags: int, fd: int, offset: int, most: int = 7) -> int:
+    """mmap with a checked offset in bytes; where it was mapped.  `most` is what mprotect may give it later.
+
+    Raises what mmap(2) lists.
+    """
     file: File | None = None
     if prot & Prot.EXEC and t.proc.confinement is not None:
         writable = bool(prot & Prot.WRITE or flags & _TYPE != _PRIVATE)
@@ -93,7 +96,7 @@ def do_mmap(t: Thread, addr: int, length: int, prot: int, flags: int, fd: int, o
         check_data(t.proc, length)
     region = Region(
         start, start + length, prot & 7, object=backing, offset=offset if isinstance(backing, VnodeObject) else 0, shared=shared,
-        growsdown=bool(flags & _M.GROWSDOWN), noreserve=bool(flags & _M.NORESERVE), max_prot=max_prot,
+        growsdown=bool(flags & _M.GROWSDOWN), noreserve=bool(flags & _M.NORESERVE), max_prot=max_prot & most,
     )
     region.locked = bool(flags & _M.LOCKED)
     vm.map(region)
@@ -205,7 +208,19 @@ def _ask_exec(t: Thread, file: File | None, *, writable: bool) -> None:
     if writable or dentry is None or dentry.deleted:
         t.needs("prot_exec")
     elif t.proc.veil is not None:
-        t.proc.veil.check(dentry, b"", Access.EXECUTE)
+        t.proc.veil.check_open(dentry, Access.EXECUTE)
+
+
+def ask_code(t: Thread, regions: list[Region]) -> None:
+    """Memory that becomes code needs a promise, and the files it shows must be unveiled to be run.
+
+    Raises EPERM, EACCES, ENOENT.
+    """
+    t.needs("prot_exec")
+    if t.proc.veil is not None:
+        for region in regions:
+            if isinstance(region.object, VnodeObject) and region.object.dentry is not None and not region.prot & Prot.EXEC:
+                t.proc.veil.check_open(region.object.dentry, Access.EXECUTE)
 
 
 def _unmap(vm: VMSpace, start: int, end: int) -> None:
@@ -230,10 +245,10 @@ def sys_mprotect(t: Thread, addr: Addr, length: Size, prot: ProtFlag) -> int:
         raise ENOMEM
     if word & ~0xF:
         raise EINVAL
-    if word & Prot.EXEC:
-        t.needs("prot_exec")
     vm = t.proc.vm
     first = vm.overlapping(addr, end)
+    if word & Prot.EXEC:
+        ask_code(t, first)
     if not first:
         raise ENOMEM
     if grows & Prot.GROWSDOWN:

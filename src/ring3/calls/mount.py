@@ -61,7 +61,7 @@ def sys_mount(t: Thread, source: OptionalPath, target: Path, kind: OptionalPath,
 def _unmount(t: Thread, path: bytes, flags: int) -> int:
     if flags & ~_MNT_KNOWN:
         raise EINVAL
-    dentry = lookup(t, AT_FDCWD, path, follow=not flags & _UMOUNT_NOFOLLOW)
+    dentry = lookup(t, AT_FDCWD, path, follow=not flags & _UMOUNT_NOFOLLOW, access=Access.CREATE)
     if not t.proc.cred.privileged:
         raise EPERM
     if dentry.parent is not None or flags & _MNT_EXPIRE:

@@ -60,7 +60,7 @@ def _unveiled(t: Thread, target: Dentry | File, access: Access) -> None:
     """An open file was unveiled for what it was opened for; its attributes are another matter.  Raises ENOENT, EACCES."""
     dentry = target.dentry if isinstance(target, File) else target
     if dentry is not None:
-        t.proc.veil.check(dentry, b"", access)
+        t.proc.veil.check_open(dentry, access)
 
 
 def changing(t: Thread, fd: int) -> File:

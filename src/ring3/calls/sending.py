@@ -110,6 +110,7 @@ def _destination(t: Thread, socket: UnixSocket, data: bytes) -> tuple[UnixAddres
     """Where an explicit address leads.  A stream refuses it, whatever it says."""
     if not data:
         return None, None
+    t.needs("unix")                 # a pair of sockets needs no promise, to whom they may speak does
     if socket.kind == STREAM:
         return UnixAddress(), None
     address = unix_address(data)

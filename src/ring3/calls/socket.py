@@ -123,6 +123,7 @@ def sys_socketpair(t: Thread, family: Family, kind: SockType, protocol: Int, fds
 def sys_bind(t: Thread, fd: Fd, addr: InAddr, length: Int) -> int:
     """Give a socket a name.  EADDRINUSE, EINVAL, EACCES."""
     socket = socket_of(t, fd)
+    t.needs("unix")                 # whatever promise it was made by
     address = unix_address(read_address(t, addr, length), autobind=True)
 
     def make(path: bytes) -> Vnode:
@@ -143,6 +144,7 @@ def sys_listen(t: Thread, fd: Fd, backlog: Int) -> int:
 def sys_connect(t: Thread, fd: Fd, addr: InAddr, length: Int) -> Answer:
     """Connect to a name.  ECONNREFUSED, ENOENT, EACCES, EISCONN, EPROTOTYPE, EAGAIN."""
     socket = socket_of(t, fd)
+    t.needs("unix")
     data = read_address(t, addr, length)
     if is_unspecified(data):
         socket.connect(None, None, credentials(t))

@@ -97,6 +97,8 @@ class Bound:
 
     __slots__ = ("_decoders", "_stack", "abi", "call", "invoke", "name", "pads")
 
+    leads_on = False        # whether it only names the call that is made (BSD's syscall(2)): `resolve` and `over` say which
+
     def __init__(self, call: Syscall, abi: Abi, name: str, pads: tuple[int, ...] | None = None) -> None:
         self.call = call
         self.abi = abi
@@ -119,6 +121,10 @@ class Bound:
         """The same row of another table: another one where it leads on to rows of its table."""
         del table
         return self
+
+    def serving(self, call: Syscall) -> Bound:
+        """A row in this one's place for another declaration, with the same arguments or none."""
+        return Bound(call, self.abi, self.name, self.pads)
 
     @property
     def decoders(self) -> list[tuple[Decoder, int, int]]:

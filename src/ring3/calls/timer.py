@@ -91,11 +91,16 @@ def sys_setitimer(t: Thread, which: ITimerArg, value: ITimerValAt, ovalue: ITime
 @syscall(pledge="stdio")
 def sys_alarm(t: Thread, seconds: UInt) -> int:
     """SIGALRM in so many seconds; those that were left before, rounded."""
+    whole, rest = divmod(set_alarm(t, seconds * _SECOND), _SECOND)
+    return whole + 1 if (rest and not whole) or rest >= _SECOND // 2 else whole
+
+
+def set_alarm(t: Thread, after_ns: int) -> int:
+    """SIGALRM after so long, 0: never; how many ns were left of the last one."""
     timer = _interval_timer(t, _REAL)
     left = _shown(timer).value
-    _set(timer, ITimerVal(0, seconds * _SECOND))
-    whole, rest = divmod(left, _SECOND)
-    return whole + 1 if (rest and not whole) or rest >= _SECOND // 2 else whole
+    _set(timer, ITimerVal(0, after_ns))
+    return left
 
 
 # --- POSIX timers

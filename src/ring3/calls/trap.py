@@ -10,7 +10,7 @@ import errno as host_errno
 from types import CoroutineType
 from typing import Any
 
-from ring3.abi.signals import SEGV_MAPERR, SigInfo, Signal
+from ring3.abi.signals import SEGV_MAPERR, Signal
 from ring3.abi.stop import StopKind
 from ring3.abi.x86 import ORIG_RAX
 from ring3.calls.syscall import JUST_RETURN, NOSYS, Bound, Pair
@@ -153,10 +153,14 @@ def _describe(t: Thread, call: Bound | None, number: int) -> str:
 def _fault(t: Thread) -> None:
     """The CPU refused an instruction: a growing stack gets room, everything else is a signal nobody can ignore."""
     fault = t.cpu.fault
+    way_in = t.proc.abis[t.cpu.arch].other_way_in
+    if way_in is not None and way_in(t):
+        trap(t)
+        return
     if fault.signal == Signal.SIGSEGV and fault.code == SEGV_MAPERR and t.proc.vm.fault(fault.addr):
         t.system.leave(t)
         return
-    signals.force(t, SigInfo(fault.signal, fault.code, addr=fault.addr))
+    signals.force(t, t.proc.abis[t.cpu.arch].fault_signal(t, fault))
     t.system.leave(t)
 
 

@@ -80,7 +80,8 @@ def _look(t: Thread, whom: Whom, options: WaitOptions) -> Event | None:
     found_any = False
     for child in _children(t, whom, options):
         found_any = True
-        event = _event(child, options)
+        traced = child.tracing is not None and child.tracing.tracer is t.proc       # its stops are told unasked
+        event = event_of(child, options | _O.STOPPED if traced else options)
         if event is not None:
             return event
     if not found_any:
@@ -88,7 +89,8 @@ def _look(t: Thread, whom: Whom, options: WaitOptions) -> Event | None:
     return None
 
 
-def _event(child: Proc, options: WaitOptions) -> Event | None:
+def event_of(child: Proc, options: WaitOptions) -> Event | None:
+    """What happened to one child, of what `options` ask for; taken, unless WNOWAIT."""
     keep = bool(options & _O.NOWAIT)
     if child.zombie:
         if not options & _O.EXITED:

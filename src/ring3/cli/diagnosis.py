@@ -37,16 +37,29 @@ def diagnose(kernel: Kernel, values: dict[str, Any], program: list[str], error: 
     return f"{name}: {os.strerror(number)}: {why}"
 
 
+def death(kernel: Kernel, values: dict[str, Any], program: list[str], signo: int) -> str:
+    """One message about `program`, which signal `signo` ended in its exec, behind the point of no return."""
+    from ring3.abi.signals import signal_name
+    from ring3.trace.explain.diagnoses import death_reason
+    from ring3.trace.explain.words import quoted
+
+    name = quoted(os.fsencode(program[0]))
+    try:
+        why = death_reason(kernel.call(lambda system: ask(system, "linux", values, program)))
+    except OSError:
+        why = ""
+    said = f"{name}: killed by {signal_name(signo)} in exec, behind its point of no return"
+    return f"{said}{': ' if why else ''}{why}\n       ring3 explain -- {name} shows more"
+
+
 def ask(system: System, personality: str, values: dict[str, Any], program: list[str]) -> Explanation:
     """What would become of `program`, run with these options by a process of that personality.
 
     Raises OSError for a directory or an unveiled path that is not there.
     """
-    from ring3.errors import Errno
+    from ring3 import asking
     from ring3.kernel import parse_policy
-    from ring3.launch import LaunchRequest, discard, prepare
-    from ring3.trace.explain.search import explain_command
-    from ring3.trace.explain.words import meaning
+    from ring3.launch import LaunchRequest
 
     cwd, who = values.get("--cwd"), values.get("--user")
     env = {os.fsencode(k): os.fsencode(v) for k, v in guest.environment(values["--env"]).items()}
@@ -59,10 +72,8 @@ def ask(system: System, personality: str, values: dict[str, Any], program: list[
         policy=parse_policy(wanted["pledge"], wanted["exec_pledge"], wanted["pledge_mode"], wanted["unveil"]) if bound else None,
     )
     try:
-        t = prepare(system, request)
-    except Errno as refusal:
-        raise OSError(0, f"{meaning(refusal.name)} in the guest", f"--cwd {cwd}") from None
-    try:
-        return explain_command(t, argv, env)
-    finally:
-        discard(t)
+        return asking.ask(system, request)
+    except OSError as error:
+        if cwd is not None and error.filename == cwd:
+            raise OSError(error.errno, error.strerror, f"--cwd {cwd}") from None
+        raise

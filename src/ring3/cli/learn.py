@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.cli import guest, run
@@ -49,7 +50,7 @@ def _learn(values: dict[str, Any], program: list[str]) -> int:
 
     def at_end(kernel: Kernel) -> None:
         there = kernel.call(lambda system: {path for path in learner.veil.seen if _is_there(system, path)})
-        unveils = unveil_list(learner.veil.seen, there.__contains__, exact="--exact" in values)
+        unveils = unveil_list(learner.veil.seen, there.__contains__, made=learner.veil.made, exact="--exact" in values)
         commands.append(command_line(learner.needed(), unveils, program))
 
     status = in_kernel(values, program, spawn={"policy": Policy(learner=learner)}, at_end=at_end)
@@ -73,8 +74,9 @@ def _is_there(system: System, path: bytes) -> bool:
 
 def _print(text: str, where: str | None) -> None:
     if where is None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        with suppress(BrokenPipeError):         # nobody reads it
+            sys.stderr.write(text)
+            sys.stderr.flush()
         return
     try:
         with open(where, "w", encoding="utf-8", errors="surrogateescape") as file:

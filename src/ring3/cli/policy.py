@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 20               # refusals that are printed
 HIDDEN: Final = 8               # hidden paths that are named at the end
+LOG_BYTES: Final = 1 << 16      # of the kernel's log that are printed
 
 
 def _promises(text: str) -> str:
@@ -87,6 +88,7 @@ class Refusals:
     def __init__(self) -> None:
         self._said: set[tuple[object, ...]] = set()
         self._hidden: dict[str, None] = {}
+        self._logged = 0
 
     def __call__(self, p: Proc, decision: Decision) -> None:
         """One decision of a policy."""
@@ -102,6 +104,17 @@ class Refusals:
             _write(f"ring3: pid {p.pid}{name}: {_say(decision)}\n")
         elif len(self._said) == SHOWN + 1:
             _write(f"ring3: more than {SHOWN} refusals: the others are not shown\n")
+
+    def log(self, p: Proc, text: bytes) -> None:
+        """Text a program wrote to the kernel's log; so much of a run, and no more."""
+        if self._logged > LOG_BYTES:
+            return
+        self._logged += len(text)
+        name = f" ({_text(p.comm)})" if p.comm else ""
+        for line in text[:LOG_BYTES].rstrip(b"\n").split(b"\n"):
+            _write(f"ring3: pid {p.pid}{name} logs: {_text(line)}\n")
+        if self._logged > LOG_BYTES:
+            _write(f"ring3: more than {LOG_BYTES >> 10} KiB in the kernel's log: no more is shown\n")
 
     def summary(self, status: int) -> None:
         """At the end: a program that failed may have missed what the veil hides."""
@@ -120,8 +133,10 @@ def _say(decision: Decision) -> str:
         what = f'pledge "{decision.missing}" is missing' if decision.missing else "no promise allows this"
     elif decision.policy == "unveil":
         what = f"{_text(decision.path or b'')} is not unveiled for {decision.missing}"
+    elif decision.path is None:
+        what = decision.missing
     else:
-        what = f"{decision.policy}: {_text(decision.path or b'')}: {_text(os.fsencode(decision.missing))}"
+        what = f"{decision.policy}: {_text(decision.path)}: {_text(os.fsencode(decision.missing))}"
     done = {"killed": "ended by SIGABRT", "refused": "refused", "reported": "let pass"}.get(decision.verdict, decision.verdict)
     hint = f"; to allow it: {_text(os.fsencode(decision.allow))}" if decision.allow.startswith(("--", "ring3 ", "add ")) else ""
     return f"{what}: {decision.call}\n       {done}{hint}"
@@ -129,7 +144,7 @@ def _say(decision: Decision) -> str:
 
 def _text(data: bytes) -> str:
     """A guest's bytes without anything a terminal would obey."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c) & 0xFF:02x}" for c in data.decode(errors="backslashreplace"))
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in data.decode(errors="backslashreplace"))
 
 
 def _write(text: str) -> None:

@@ -76,12 +76,10 @@ def _with_trace(values: dict[str, Any], program: list[str]) -> int:
 
     if not where:
         return _run(values, program, Strace(_writer(sys.stderr)))
-    try:
-        file = open(where, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed by `with` below
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}, so the trace cannot be written there", where) from None
-    with file:
-        return _run(values, program, Strace(_writer(file)))
+    from ring3.cli.sink import Sink
+
+    with Sink(where) as sink:
+        return _run(values, program, Strace(sink.write))
 
 
 def _writer(file: TextIO | None) -> Callable[[str], object]:

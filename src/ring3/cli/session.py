@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ring3.proc.system import System
     from ring3.process import Process
     from ring3.protocols import Instrument
-    from ring3.trace.inject import Injection
+    from ring3.trace.inject import Injection, Injector
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -85,8 +85,7 @@ def in_kernel(
     ) as kernel, _Places(), (attendant or Signals)() as signals:
         try:
             refusals = _listen(kernel, values)
-            if values.get("--inject"):
-                _inject(kernel, values["--inject"])
+            injectors = _inject(kernel, values["--inject"]) if values.get("--inject") else []
             if at_start is not None:
                 at_start(kernel)
             process = _start(kernel, values, program, spawn)
@@ -95,7 +94,11 @@ def in_kernel(
             gc.freeze()         # what was built stays: the first collection need not walk all of it
             gc.enable()
             status = (wait or wait_for)(process, signals, values.get("--timeout"))
+            if process.died_in_exec:
+                _say_death(kernel, values, program, process)
             refusals.summary(status)
+            for reason in dict.fromkeys(injector.failure for injector in injectors if injector.failure):
+                complain(f"--inject: {reason}, so nothing was injected there")
             if at_end is not None:
                 at_end(kernel)
         except MachineUnavailable as error:
@@ -111,27 +114,29 @@ def in_kernel(
 
 
 def _listen(kernel: Kernel, values: dict[str, Any]) -> policy.Refusals:
-    """Have refusals of policies printed, where there is a policy."""
+    """Have refusals of policies printed: the user's, and a program's own (SerenityOS's pledge)."""
     refusals = policy.Refusals()
-    if any(values.get(option.name) for option in policy.OPTIONS):
-        def listen(system: System) -> None:
-            system.on_decision = refusals
 
-        kernel.call(listen)
-        for text in policy.warnings(values):
-            complain(text)
+    def listen(system: System) -> None:
+        system.on_decision = refusals
+        system.on_debug = refusals.log
+
+    kernel.call(listen)
+    for text in policy.warnings(values):
+        complain(text)
     return refusals
 
 
-def _inject(kernel: Kernel, injections: Sequence[Injection]) -> None:
+def _inject(kernel: Kernel, injections: Sequence[Injection]) -> list[Injector]:
     from ring3.calls.interpose import EVERY
     from ring3.trace.inject import Injector
 
-    for injection in injections:
-        injector = Injector(injection)
+    injectors = [Injector(injection) for injection in injections]
+    for injection, injector in zip(injections, injectors, strict=True):
         kernel.on_syscall(EVERY)(injector.before)
         if injection.delay_exit or injection.signal:
             kernel.on_syscall(EVERY, after=True)(injector.after)
+    return injectors
 
 
 def _start(kernel: Kernel, values: dict[str, Any], program: list[str], spawn: Mapping[str, Any]) -> Process | int:
@@ -159,6 +164,13 @@ def _start(kernel: Kernel, values: dict[str, Any], program: list[str], spawn: Ma
 
         complain(diagnose(kernel, values, program, error))
         return NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
+
+
+def _say_death(kernel: Kernel, values: dict[str, Any], program: list[str], process: Process) -> None:
+    """The program was killed before its first instruction: nobody else says a word about that."""
+    from ring3.cli.diagnosis import death
+
+    complain(death(kernel, values, program, -process.wait()))
 
 
 def wait_for(process: Process, signals: Signals, timeout: float | None) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any, Final
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ring3.cli import guest, policy, run
 from ring3.cli.options import Option, describe
 from ring3.cli.session import command, in_kernel
+from ring3.cli.sink import Sink
 
 if TYPE_CHECKING:
     from ring3.kernel import Kernel
@@ -100,14 +101,9 @@ class _Outputs:
         self.endings: list[Callable[[int], object]] = []
         self.has_run = False            # whether there was a program to its end
 
-    def open(self, path: str, mode: str = "w") -> IO[Any]:
+    def open(self, path: str, *, binary: bool = False) -> Sink:
         """A file to write to.  Raises OSError that says what cannot be."""
-        try:
-            if mode == "wb":
-                return self.stack.enter_context(open(path, "wb"))
-            return self.stack.enter_context(open(path, "w", encoding="utf-8", errors="surrogateescape"))
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}, so nothing can be written there", path) from None
+        return self.stack.enter_context(Sink(path, binary=binary))
 
 
 def _trace(values: dict[str, Any], program: list[str]) -> int:
@@ -137,7 +133,7 @@ def _trace(values: dict[str, Any], program: list[str]) -> int:
 def _text(outputs: _Outputs, values: dict[str, Any]) -> None:
     from ring3.trace.strace import Strace
 
-    stream = outputs.open(values["-o"]) if "-o" in values else sys.stderr
+    stream: Sink | TextIO | None = outputs.open(values["-o"]) if "-o" in values else sys.stderr
     if stream is not None:
         outputs.instruments.append(Strace(stream.write, style=_style(values)))
 
@@ -163,7 +159,14 @@ def _summary(outputs: _Outputs) -> None:
 
     summary = Summary()
     outputs.listeners.append((events.SyscallExit, summary))
-    outputs.endings.append(lambda _status: sys.stderr.write(summary.table()) if sys.stderr is not None else None)
+    outputs.endings.append(lambda _status: _say(summary.table()))
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(BrokenPipeError):         # nobody reads it
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def _json(outputs: _Outputs, path: str, program: list[str]) -> None:
@@ -188,7 +191,7 @@ def _ktrace(outputs: _Outputs, path: str, program: list[str]) -> None:
     del program
     from ring3.trace.ktrace import KtraceWriter
 
-    outputs.instruments.append(KtraceWriter(outputs.open(path, "wb")))
+    outputs.instruments.append(KtraceWriter(outputs.open(path, binary=True)))
 
 
 def _html(outputs: _Outputs, path: str, program: list[str]) -> None:
@@ -202,11 +205,14 @@ def _html(outputs: _Outputs, path: str, program: list[str]) -> None:
 
     def end(status: int) -> None:
         if outputs.has_run:
-            with Progress(f"writing {path}") as progress:
-                write_report(
-                    recorder, path, command=program, status=status if status < 128 else 128 - status,
-                    made_by=f"ring3 {__version__}", progress=lambda written: progress(f"{written / 1e6:.1f} MB"),
-                )
+            try:
+                with Progress(f"writing {path}") as progress:
+                    write_report(
+                        recorder, path, command=program, status=status if status < 128 else 128 - status,
+                        made_by=f"ring3 {__version__}", progress=lambda written: progress(f"{written / 1e6:.1f} MB"),
+                    )
+            except OSError as error:
+                raise OSError(error.errno, f"{error.strerror}, so the report is not whole", path) from None
 
     outputs.endings.append(end)
 

@@ -134,7 +134,7 @@ def make_plan(package: ExecPackage) -> ExecPlan:
     sigcode, sigcode_at = rules.sigcode(image), 0
     if sigcode:
         package.at_step("sigcode")
-        sigcode_at = image.model.place(len(sigcode))
+        sigcode_at = rules.place_sigcode(package, image, len(sigcode))
     return ExecPlan(
         path=package.request.path,
         execfn=package.execfn,
@@ -191,4 +191,5 @@ def _layout(rules: ExecRules, image: Image, stack: StackImage, sigcode_at: int) 
         sizes=rules.sizes(image, stack),
         ps_strings=stack.ps_strings,
         sigcode=sigcode_at,
+        tls=image.tls,
     )

@@ -42,7 +42,7 @@ def commit(t: Thread, loaded: Loaded) -> None:
     _take_names(t, plan)
     _take_ids(t, plan)
     for fd, file in loaded.opened:
-        p.fds.set(fd, file)
+        p.fds.set(fd, file, cloexec=plan.personality.exec.opens_close)
     if p.confinement is not None:
         p.confine(p.confinement.after_exec())
     p.restartable = ()
@@ -62,6 +62,8 @@ def commit(t: Thread, loaded: Loaded) -> None:
     lifecycle.release_vfork_parent(p)
     if p.stops_at_exec:
         _stop(t)
+    elif p.tasks is not None and p.tasks.waits_for_tracer:
+        signals.stop_process(p, Signal.SIGSTOP)
 
 
 def announce(t: Thread) -> None:

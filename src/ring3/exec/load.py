@@ -122,6 +122,10 @@ def new_space(t: Thread, plan: ExecPlan) -> VMSpace:
     vm.env_start, vm.env_end = stack.env_start, stack.env_end
     vm.auxv = stack.auxv_bytes
     vm.sizes, vm.ps_strings = where.sizes, where.ps_strings
+    if where.tls is not None:
+        from ring3.vm.traits import SpaceTraits
+
+        vm.traits = SpaceTraits(tls=where.tls)
     return vm
 
 
@@ -218,7 +222,8 @@ def map_sigcode(t: Thread, plan: ExecPlan, vm: VMSpace) -> None:
     if code is None:
         code = t.system.sigcode[plan.sigcode] = _sigcode_object(t.system, plan.sigcode)
     start = plan.layout.sigcode
-    vm.map(Region(start, start + length, 5, object=code, shared=True, max_prot=5))
+    label, marks = plan.personality.exec.sigcode_name
+    vm.map(_marked(Region(start, start + length, 5, object=code, shared=True, max_prot=5, label=label), marks))
     vm.sigcode = start
 
 
@@ -239,14 +244,24 @@ def _sigcode_object(system: System, code: bytes) -> VnodeObject:
 def _region(t: Thread, command: VMCmd, objects: dict[int, VnodeObject]) -> Region:
     end = command.addr + command.length
     if command.kind != MAP:
-        return Region(
+        return _marked(Region(
             command.addr, end, command.prot, growsdown=command.growsdown, label=command.label, max_prot=command.max_prot
-        )
+        ), command.marks)
     assert command.file is not None
     backing = objects.get(id(command.file))
     if backing is None:
         backing = objects[id(command.file)] = file_object(t, command.file)
-    return Region(command.addr, end, command.prot, object=backing, offset=command.offset, max_prot=command.max_prot)
+    return _marked(
+        Region(command.addr, end, command.prot, object=backing, offset=command.offset, max_prot=command.max_prot), command.marks
+    )
+
+
+def _marked(region: Region, marks: int) -> Region:
+    if marks:
+        from ring3.vm.traits import Traits
+
+        region.traits = Traits(marks, region.prot)
+    return region
 
 
 def file_object(t: Thread, file: ImageFile) -> VnodeObject:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ring3.vfs.file import File
     from ring3.vfs.vnode import Vnode
     from ring3.vm.layout import AddressModel
+    from ring3.vm.traits import MasterTls
 
 
 class ExecRequest(NamedTuple):
@@ -66,7 +67,7 @@ class Image:
         "arch", "base", "brk_end", "commands", "daddr", "data_bytes", "dsize", "entry", "exec_stack", "frame",
         "has_interpreter", "interp_base", "interpreter", "is_dynamic", "is_queued", "load_bias", "model", "more_registers", "pax",
         "personality", "phdr_addr", "phdr_size", "phnum", "stack_limit", "stack_start", "stack_top", "start", "taddr",
-        "tsize", "vdso_base", "word_size",
+        "tls", "tsize", "vdso_base", "word_size",
     )
 
     def __init__(
@@ -92,15 +93,16 @@ class Image:
         self.vdso_base = 0
         self.taddr = self.tsize = self.daddr = self.dsize = 0
         self.pax = 0
+        self.tls: MasterTls | None = None
         self.more_registers: tuple[tuple[int, int], ...] = ()
         self.base = 0                           # where the last BASE command goes
         self.is_queued = False                  # what it is made of shows only when it is run
 
-    def map(self, file: ImageFile, addr: int, length: int, prot: int, offset: int) -> None:
+    def map(self, file: ImageFile, addr: int, length: int, prot: int, offset: int, *, marks: int = 0) -> None:
         """Show a file; the room has been taken in the model."""
         self._cover(addr, addr + length)
         self._count_data(length, prot)
-        self.commands.append(VMCmd(MAP, addr, length, prot, file, offset))
+        self.commands.append(VMCmd(MAP, addr, length, prot, file, offset, marks=marks))
 
     def zero(self, addr: int, length: int, prot: int) -> None:
         """Fresh memory."""

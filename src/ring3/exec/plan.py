@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ring3.protocols import Personality
     from ring3.vfs.dentry import Dentry
     from ring3.vfs.vnode import Vnode
+    from ring3.vm.traits import MasterTls
 
 
 class ImageFile:
@@ -60,7 +61,7 @@ class VMCmd(NamedTuple):
     MAP shows `file` from `offset` on, READ is fresh memory with a copy of those bytes in it, ZERO is fresh memory, WRITE
     puts `data` there, VDSO the clock page of the image's architecture.  What a later one covers of an earlier one is
     replaced.  `addr` is where it goes, whatever `flags` (BASE, RELATIVE …) say of how that came about; `max_prot` is
-    what mprotect may give at most.
+    what mprotect may give at most, `marks` what its system remembers of the region (vm/traits.py).
     """
 
     kind: str
@@ -74,6 +75,7 @@ class VMCmd(NamedTuple):
     growsdown: bool = False
     flags: int = 0
     max_prot: int = 7
+    marks: int = 0
 
     def show(self) -> str:
         """One line, as `explain` prints it."""
@@ -142,6 +144,7 @@ class Layout(NamedTuple):
     sizes: Sizes | None = None
     ps_strings: int = 0             # where the program's strings are told of, 0 where the system has no such thing
     sigcode: int = 0                # where the signal trampoline is shown, 0 without one
+    tls: MasterTls | None = None    # what every thread's private memory begins as, where the kernel makes it
 
 
 class ExecPlan(NamedTuple):

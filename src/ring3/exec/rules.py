@@ -82,6 +82,12 @@ FileCheck = Callable[["ExecPackage", "ImageFile"], None]
 Stage = Callable[["ExecPackage"], None]
 
 
+def in_a_gap(package: ExecPackage, image: Image, nbytes: int) -> int:
+    """Where a mapping without a wish goes.  Raises ENOMEM."""
+    del package
+    return image.model.place(nbytes)
+
+
 class ExecRules(NamedTuple):
     """One system's rules.  Sizes in bytes, addresses of the guest.
 
@@ -126,5 +132,8 @@ class ExecRules(NamedTuple):
     probe_mismatch: type[Errno] | None = None           # what a probe says to a file of its kind not its own; None: no probes
     vdso: bool = True                                   # whether images get the machine's clock page
     opens: Callable[[ExecPackage], tuple[tuple[int, ImageFile | None], ...]] = lambda _: ()     # see ExecPlan
+    opens_close: bool = False                           # what its images get opened is close-on-exec
     sizes: Callable[[Image, StackImage], Sizes | None] = lambda _image, _stack: None
     sigcode: Callable[[Image], bytes] = lambda _: b""   # the trampoline images are shown; empty: none
+    place_sigcode: Callable[[ExecPackage, Image, int], int] = in_a_gap     # where that goes; raises ENOMEM
+    sigcode_name: tuple[bytes, int] = (b"", 0)          # its region's name and marks (vm/traits.py)

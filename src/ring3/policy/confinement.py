@@ -13,18 +13,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ring3.abi.flags import Access
 from ring3.abi.signals import Signal
 from ring3.errors import EINVAL, ENOENT, EPERM, Errno
 from ring3.policy import promises
 from ring3.policy.veil import CREATE, Veil, parse_permissions, show_permissions
 from ring3.proc.lifecycle import exit_process
 from ring3.proc.lookup import namei_context
-from ring3.vfs.namei import namei, namei_parent
+from ring3.vfs.namei import DOTS, namei, namei_parent, unveiled
 
 if TYPE_CHECKING:
     from ring3.abi.x86 import Arch
     from ring3.policy.learning import Learner
     from ring3.protocols import Abi, Personality
+    from ring3.vfs.namei import NameiContext
 
 MODES: Final = ("kill", "eperm", "report")
 
@@ -85,6 +87,10 @@ class Confinement:
             found = self._gated[personality.name] = self._gate(personality, self)
         return found
 
+    def fork(self) -> Confinement:
+        """What binds a child: itself."""
+        return self
+
     def after_exec(self) -> Confinement:
         """What binds the new program: itself, where nothing changes."""
         if self.on_exec == self.promises:
@@ -102,6 +108,14 @@ class Confinement:
             for word in words:
                 if not promises.BITS.get(word, 0) & self.promises:      # "root" is no promise: nobody holds it
                     broken(t, self, (word,) if word in promises.BITS else ())
+
+    def ask_any(self, t: Any, words: frozenset[str]) -> None:
+        """What a call that stands for several others needs: one of these promises, or none where there are none.
+
+        Raises as `ask` does.
+        """
+        if words and self.promises is not None and not promises.mask_of(words) & self.promises:
+            broken(t, self, in_order(words))
 
     def __repr__(self) -> str:
         return f"<Confinement {'everything' if self.promises is None else promises.show(self.promises)!r} {self.mode}>"
@@ -123,6 +137,15 @@ class Decision(NamedTuple):
     path: bytes | None = None
 
 
+def in_order(words: frozenset[str]) -> tuple[str, ...]:
+    """Those of the words that are promises, in the order of their bits.
+
+    >>> in_order(frozenset(("exec", "root", "stdio")))
+    ('stdio', 'exec')
+    """
+    return tuple(word for word in promises.BITS if word in words)
+
+
 def broken(t: Any, confinement: Confinement, words: tuple[str, ...]) -> None:
     """The call needs any of `words` (none: no promise allows it) and none is held.  Raises EPERM, unless the mode is "report"."""
     verdict = {"kill": "killed", "eperm": "refused", "report": "reported"}[confinement.mode]
@@ -135,20 +158,40 @@ def broken(t: Any, confinement: Confinement, words: tuple[str, ...]) -> None:
         raise EPERM("a promise is missing")
 
 
-def place_of(t: Any, path: bytes, permissions: int) -> bytes:
+def place_of(t: Any, path: bytes, permissions: int, veil: Any = None, *, deep: bool = False) -> bytes:
     """Where a path to unveil leads, from the root of all names: links are followed, what may be made need not be there.
 
-    Raises what looking it up does.
+    `veil` is what the path must not be hidden by; `deep`: nor need the directories on the way be there.  Raises what looking it up
+    does.
     """
     root = t.system.mounts.root
-    context = namei_context(t)._replace(veil=None)
+    context = namei_context(t)._replace(veil=veil)
     try:
         return namei(context, path).path(root)
     except ENOENT:
         if not permissions & CREATE:
             raise
-        directory, name, _ = namei_parent(context, path)
-        return directory.path(root).rstrip(b"/") + b"/" + name
+        head, below = _there(context, path) if deep else (path, b"")
+        directory, name, _ = namei_parent(context, head)
+        if name in DOTS:
+            raise
+        unveiled(context, directory, name, Access.EXISTS)
+        return directory.path(root).rstrip(b"/") + b"/" + name + below
+
+
+def _there(context: NameiContext, path: bytes) -> tuple[bytes, bytes]:
+    """The path as far as its directories are there, and what comes behind.  Raises ENOENT for dots behind what is not there."""
+    head, below = path.rstrip(b"/"), b""
+    while True:
+        try:
+            namei_parent(context, head)
+        except ENOENT:
+            head, _, name = head.rpartition(b"/")
+            if not head or name in DOTS:
+                raise
+            head, below = head.rstrip(b"/"), b"/" + name + below
+        else:
+            return head, below
 
 
 def new_veil(system: Any, places: Mapping[bytes, int]) -> Veil:
@@ -165,7 +208,9 @@ def _hidden(system: Any, path: bytes, missing: int, permissions: int) -> None:
     t = system.current
     if t is None:               # the kernel's own look-up, for nobody
         return
-    allow = f"--unveil {os.fsdecode(path)}:{show_permissions(permissions | missing)}"
+    from ring3.policy.learning import shell_word
+
+    allow = f"--unveil {shell_word(f'{os.fsdecode(path)}:{show_permissions(permissions | missing)}')}"
     verdict = "refused" if permissions else "hidden"
     tell(t, Decision("unveil", verdict, show_permissions(missing), call_of(t), allow, path))
 

@@ -9,14 +9,16 @@ what lies in /proc under a process's number, are given by their directory, since
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from ring3.abi.flags import Access
+from ring3.errors import Errno
 from ring3.policy import promises
 from ring3.policy.veil import BROWSE, CREATE, READ, WANTS, WRITE, show_permissions
+from ring3.vfs.dentry import Orphan
 
 if TYPE_CHECKING:
-    from ring3.abi.flags import Access
     from ring3.abi.x86 import Arch
     from ring3.protocols import Abi, Personality
     from ring3.vfs.dentry import Dentry
@@ -43,6 +45,10 @@ class Learner:
             found = self._gated[personality.name] = self._gate(personality, self)
         return found
 
+    def fork(self) -> Learner:
+        """Itself: what a child needs is needed too."""
+        return self
+
     def after_exec(self) -> Learner:
         """Itself: what the next program needs is needed too."""
         return self
@@ -50,6 +56,11 @@ class Learner:
     def ask(self, t: Any, *words: str) -> None:
         """The arguments of a call need all these promises."""
         self._asked.update(words)
+
+    def ask_any(self, t: Any, words: frozenset[str]) -> None:
+        """A call that stands for several others needs any of these promises."""
+        del t
+        self.called(words)
 
     def called(self, words: frozenset[str]) -> None:
         """A call needs any of these promises."""
@@ -70,19 +81,37 @@ class LearningVeil:
 
     def __init__(self) -> None:
         self.seen: dict[bytes, int] = {}
+        self.made: set[bytes] = set()           # of those the ones that were not there before
         self._root: Dentry | None = None
 
     def check(self, dentry: Dentry, name: bytes, access: Access) -> None:
         """Note what was looked up."""
+        if isinstance(dentry, Orphan):
+            return                      # unveiled for whoever has it open
         path = dentry.path(self._top(dentry))
         if not path.startswith(b"/"):
             return
         if name:
             path = path.rstrip(b"/") + b"/" + name
-        self.seen[path] = self.seen.get(path, 0) | (WANTS[access] or BROWSE)
+        wanted, known = WANTS[access] or BROWSE, self.seen.get(path, 0)
+        if name and wanted & ~known & CREATE and not _has(dentry, name):
+            self.made.add(path)
+        self.seen[path] = known | wanted
+
+    def check_link(self, dentry: Dentry, access: Access) -> None:
+        """Links on the way need not be unveiled."""
+
+    def check_open(self, dentry: Dentry, access: Access) -> None:
+        """Note what an open file is used for."""
+        self.check(dentry, b"", access)
 
     def may_move(self, dentry: Dentry) -> None:
         """Any directory may."""
+
+    def may_become(self, here: Dentry, name: bytes, there: Dentry, new_name: bytes) -> None:
+        """Any file may; by its new name it may be read and written, so it must be by its old one."""
+        del there, new_name
+        self.check(here, name, Access.READ | Access.WRITE)
 
     def _top(self, dentry: Dentry) -> Dentry:
         """The root of all names."""
@@ -94,15 +123,27 @@ class LearningVeil:
         return self._root
 
 
-def unveil_list(seen: Mapping[bytes, int], is_there: Callable[[bytes], bool], *, exact: bool = False) -> list[tuple[bytes, int]]:
-    """(path, permissions) to unveil, so that everything seen is allowed.  `exact`: directories are not put for crowds of files.
+def _has(directory: Dentry, name: bytes) -> bool:
+    try:
+        directory.child(name)
+    except Errno:
+        return False
+    return True
+
+
+def unveil_list(
+    seen: Mapping[bytes, int], is_there: Callable[[bytes], bool], *, made: Collection[bytes] = (), exact: bool = False
+) -> list[tuple[bytes, int]]:
+    """(path, permissions) to unveil, so that everything seen is allowed.
+
+    What lies in a directory that the run made is given by that.  `exact`: directories are not put for crowds of files.
 
     >>> unveil_list({b"/etc/a": READ, b"/etc/b": READ | WRITE}, lambda path: True)
     [(b'/etc/a', 1), (b'/etc/b', 3)]
     """
     places: dict[bytes, int] = {}
     for path, permissions in seen.items():
-        place = next((top for top in NUMBERED if path.startswith(top + b"/")), path)
+        place = next((top for top in NUMBERED if path.startswith(top + b"/")), path) if exact else _outermost(path, made)
         if permissions & CREATE and not is_there(path):
             place = path.rpartition(b"/")[0] or b"/"
             permissions |= READ | WRITE                 # what happened to it later went by the name it lost
@@ -110,6 +151,16 @@ def unveil_list(seen: Mapping[bytes, int], is_there: Callable[[bytes], bool], *,
     if not exact:
         places = _gather(places)
     return sorted(_without_the_covered(places).items())
+
+
+def _outermost(path: bytes, made: Collection[bytes]) -> bytes:
+    """The directory that stands for a path: one whose names are numbers, or the outermost that was made; else itself."""
+    at = path.find(b"/", 1)
+    while at > 0:
+        if path[:at] in NUMBERED or path[:at] in made:
+            return path[:at]
+        at = path.find(b"/", at + 1)
+    return path
 
 
 def _gather(places: dict[bytes, int]) -> dict[bytes, int]:
@@ -155,6 +206,21 @@ def command_line(words: str, unveils: Iterable[tuple[bytes, int]], program: Iter
     import shlex
 
     lines = [f'ring3 run --pledge "{words}"']
-    lines += [f"--unveil {shlex.quote(f'{os.fsdecode(path)}:{show_permissions(permissions)}')}" for path, permissions in unveils]
+    lines += [f"--unveil {shell_word(f'{os.fsdecode(path)}:{show_permissions(permissions)}')}" for path, permissions in unveils]
     lines.append(f"-- {shlex.join(program)}")
     return " \\\n    ".join(lines)
+
+
+def shell_word(text: str) -> str:
+    r"""One word of a shell's command line, with nothing in it that a terminal would obey: a guest may have chosen it.
+
+    >>> print(shell_word("/a b"), shell_word("/100%\x1b[31m"))
+    '/a b' "$(printf '/100%%\033[31m')"
+    """
+    import os
+    import shlex
+
+    if text.isprintable():
+        return shlex.quote(text)
+    octal = "".join(f"\\{byte:03o}" if not 0x20 <= byte < 0x7F or byte in b"'\\" else chr(byte) for byte in os.fsencode(text))
+    return f"\"$(printf '{octal.replace('%', '%%')}')\""

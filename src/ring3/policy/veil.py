@@ -16,14 +16,16 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ring3.abi.flags import Access, FileType
+from ring3.abi.flags import Access
 from ring3.errors import EACCES, EINVAL, ENOENT, EPERM
+from ring3.vfs.dentry import Orphan
 
 if TYPE_CHECKING:
     from ring3.vfs.dentry import Dentry
 
 LETTERS: Final = "rwxcb"
 READ, WRITE, EXECUTE, CREATE, BROWSE = (1 << bit for bit in range(len(LETTERS)))
+_NAMELESS: Final = READ | WRITE | EXECUTE        # a pipe, a memfd: no name could be unveiled, and who comes to it has it open
 
 
 class VeilState(enum.IntEnum):
@@ -70,10 +72,15 @@ class Node:
 
     def copy(self) -> Node:
         """The same tree, of its own."""
-        other = Node(self.permissions)
-        other.explicit = self.explicit
-        other.children = {name: child.copy() for name, child in self.children.items()}
-        return other
+        top = Node(self.permissions)
+        pending = [(self, top)]                 # no recursion: a guest says how deep it goes
+        while pending:
+            old, new = pending.pop()
+            new.explicit = old.explicit
+            for name, child in old.children.items():
+                new.children[name] = Node(child.permissions)
+                pending.append((child, new.children[name]))
+        return top
 
 
 # Whose it is, how many renames ago, the permissions, and the node of this very path where something below it is unveiled by itself.
@@ -125,6 +132,13 @@ class Veil:
             return
         self._refuse(dentry, name, missing, permissions)
 
+    def check_link(self, dentry: Dentry, access: Access) -> None:
+        """Links on the way need not be unveiled; what they lead to is asked for."""
+
+    def check_open(self, dentry: Dentry, access: Access) -> None:
+        """A file that is open was unveiled for what it was opened for; anything more is asked for.  Raises as `check` does."""
+        self.check(dentry, b"", access)
+
     def _refuse(self, dentry: Dentry, name: bytes, missing: int, permissions: int) -> None:
         if self._refused is not None:
             path = self._path(dentry) or b"(unreachable)"
@@ -136,6 +150,8 @@ class Veil:
         pending: list[Dentry] = []
         here: Dentry | None = dentry
         token, count = self._token, self._renames.count
+        if isinstance(dentry, Orphan):
+            return token, count, _NAMELESS, None
         known: Verdict | None = None
         while here is not None:
             if here is self._root:
@@ -147,7 +163,7 @@ class Veil:
             pending.append(here)
             here = here.parent if here.parent is not None else here.mount.covered
         if here is None:
-            return token, count, _nameless(dentry), None
+            return token, count, 0, None
         assert known is not None
         for below in reversed(pending):
             if below.parent is not None:            # the root of a mount is where it is mounted
@@ -185,6 +201,13 @@ class Veil:
         path = self._path(dentry)
         if path is not None and not self.holds_together(path):
             raise EACCES("names below it are unveiled")
+
+    def may_become(self, here: Dentry, name: bytes, there: Dentry, new_name: bytes) -> None:
+        """Raises EACCES for a file that its new name would show more of: to read, to write, to run what cannot be copied."""
+        had = _below(self._judge(here), name)[0]
+        gained = _most(*_below(self._judge(there), new_name)) & ~had & (READ | WRITE if had & READ else READ | WRITE | EXECUTE)
+        if gained:
+            self._refuse(here, name, gained, had)
 
     # --- what is said
     def unveil(self, path: bytes, permissions: int) -> None:
@@ -229,17 +252,24 @@ def _below(known: Verdict, name: bytes) -> tuple[int, Node | None]:
     return (known[2], None) if node is None else (node.permissions, node if node.children else None)
 
 
-def _nameless(dentry: Dentry) -> int:
-    """A pipe has no name that could be unveiled; whoever comes to it has it open."""
-    return READ | WRITE if dentry.vnode.type == FileType.FIFO else 0
+def _most(permissions: int, node: Node | None) -> int:
+    """All that anything at a path, or below it, may have."""
+    pending = [] if node is None else [node]
+    while pending:
+        for child in pending.pop().children.values():
+            permissions |= child.permissions
+            pending.append(child)
+    return permissions
 
 
 def _inherit(node: Node, permissions: int) -> None:
     """What was only on the way to something takes the new permissions."""
-    for child in node.children.values():
-        if not child.explicit:
-            child.permissions = permissions
-            _inherit(child, permissions)
+    pending = [node]
+    while pending:
+        for child in pending.pop().children.values():
+            if not child.explicit:
+                child.permissions = permissions
+                pending.append(child)
 
 
 def _wants(access: Access) -> int:

@@ -38,6 +38,8 @@ def fork_process(t: Thread, flags: CloneFlags, exit_signal: int) -> Thread:
     child = Proc(system, system.new_pid(), p.parent if flags & CloneFlags.PARENT else p)
     child.vm = vm
     child.confinement, child.veil = p.confinement, p.veil
+    if p.confinement is not None:
+        child.confinement = p.confinement.fork()
     child.emulation = p.emulation
     child.personality = p.personality
     if flags & CloneFlags.FILES:
@@ -56,7 +58,7 @@ def fork_process(t: Thread, flags: CloneFlags, exit_signal: int) -> Thread:
     child.exit_signal = p.exit_signal if flags & CloneFlags.PARENT else exit_signal
     for name in (
         "cred", "pgrp", "session", "exe", "no_new_privs", "keep_caps", "dumpable", "personality_flags", "nice", "oom_score_adj",
-        "pax", "restartable",
+        "pax", "restartable", "jail",
     ):
         setattr(child, name, getattr(p, name))
     child.rlimits = list(p.rlimits)
@@ -91,6 +93,8 @@ def add_thread(p: Proc, tid: int, like: Thread, cpu: object) -> Thread:
     thread.sigmask = like.sigmask
     thread.timer_slack_ns = like.timer_slack_ns
     thread.sched = like.sched
+    if p is like.proc:
+        thread.trace = like.trace
     thread.tls_slots = dict(like.tls_slots)
     p.threads[tid] = thread
     p.system.threads[tid] = thread
@@ -160,6 +164,9 @@ def exit_process(p: Proc, status: int) -> None:
     for t in list(p.threads.values()):
         end_thread(t)
     p.comm_parent = comm
+    _end_tracees(p)
+    if p.tracing is not None:
+        p.tracing.tracer.child_queue.wake()
     release_vfork_parent(p)
     system.cancel_timers(p)
     system.account_exit(p)
@@ -179,6 +186,15 @@ def exit_process(p: Proc, status: int) -> None:
     _tell_parent(p)
 
 
+def _end_tracees(p: Proc) -> None:
+    """Whom it traces ends with it."""
+    tracees: list[Proc] = p.tasks.tracees if p.tasks is not None else []
+    while tracees:
+        tracee = tracees.pop()
+        tracee.tracing = None
+        p.system.send_to_process(tracee, SigInfo(Signal.SIGKILL))
+
+
 def release_vfork_parent(p: Proc) -> None:
     """The parent of a vfork goes on: its child has its own memory, or is gone."""
     if not p.vfork_done:
@@ -196,7 +212,9 @@ def _leave_session(p: Proc) -> None:
 def _tell_orphans(p: Proc, children: list[Proc]) -> None:
     """Groups of its children that have nobody left to continue them hear of it when a member is stopped."""
     for child in children:
-        if child.stopped_by and child.pgrp != p.pgrp and p.system.is_orphaned(child.pgrp):
+        if not child.stopped_by or not child.personality.signal_defaults.orphans:
+            continue
+        if child.pgrp != p.pgrp and p.system.is_orphaned(child.pgrp):
             p.system.orphan_stopped(child.pgrp)
 
 
@@ -217,6 +235,17 @@ def _give_children_away(p: Proc) -> None:
     p.children = []
 
 
+def disown(child: Proc) -> None:
+    """A child's parent has it no longer: nobody will wait for it."""
+    heir = child.system.init
+    if child.parent is not None:
+        child.parent.children.remove(child)
+    child.parent = heir
+    heir.children.append(child)
+    if child.zombie:
+        _tell_parent(child)
+
+
 def exit_siginfo(p: Proc) -> SigInfo:
     """The SIGCHLD of a process that ended."""
     status = p.exit_status or 0
@@ -235,8 +264,11 @@ def _tell_parent(p: Proc) -> None:
         reap(p)
         return
     action = parent.actions.table[Signal.SIGCHLD]
-    ignored = p.exit_signal == Signal.SIGCHLD and (action.handler == SIG_IGN or bool(action.flags & SaFlags.NOCLDWAIT))
-    if p.exit_signal and not (ignored and action.handler == SIG_IGN):
+    quiet = bool(action.flags & SaFlags.NOCLDWAIT)
+    discards = parent.personality.signal_defaults.discards
+    ignored = discards and p.exit_signal == Signal.SIGCHLD and (action.handler == SIG_IGN or quiet)
+    silent = action.handler == SIG_IGN if ignored else quiet and not discards
+    if p.exit_signal and not silent:
         system.send_to_process(parent, exit_siginfo(p)._replace(signo=p.exit_signal))
     if ignored:
         reap(p)
@@ -247,6 +279,8 @@ def reap(p: Proc) -> None:
     """Forget a zombie: its pid is free, its parent has its times."""
     system: System = p.system
     system.procs.pop(p.pid, None)
+    if p.tracing is not None:
+        p.tracing.tracer.tasks.tracees.remove(p)
     for t in p.threads.values():
         system.threads.pop(t.tid, None)
     if p.parent is not None:

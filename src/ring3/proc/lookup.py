@@ -25,10 +25,10 @@ def namei_context(t: Thread) -> NameiContext:
     fs = p.fs
     system, emulation = t.system, p.emulation
     if emulation is None and not system.instruments:        # nearly always, and asked for nearly every call
-        return NameiContext(fs.root, fs.cwd, p.cred, p.veil, None, system.guard, None, p.slash_follows)
+        return NameiContext(fs.root, fs.cwd, p.cred, p.veil, None, system.guard, None, p.lookups)
     root = None if emulation is None or emulation[1] is not fs.root else emulation[0]
     told = partial(system.tell, "lookup", t) if system.instruments else None
-    return NameiContext(fs.root, fs.cwd, p.cred, p.veil, root, system.guard, told, p.slash_follows)
+    return NameiContext(fs.root, fs.cwd, p.cred, p.veil, root, system.guard, told, p.lookups)
 
 
 def find_emulation_root(p: Proc, personality: Personality) -> Dentry | None:

@@ -15,6 +15,7 @@ from ring3.abi.signals import DEFAULT_ACTION, AltStack, SigAction
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
 from ring3.proc.sigqueue import SigQueue
+from ring3.protocols import LINUX_LOOKUPS
 from ring3.waiting import Sleep, WaitQueue
 
 if TYPE_CHECKING:
@@ -149,9 +150,11 @@ class Proc:
         "fs",
         "in_exec",
         "itimers",
+        "jail",
         "keep_caps",
         "knotes",
         "ktrace",
+        "lookups",
         "lwps",
         "nice",
         "no_new_privs",
@@ -169,14 +172,15 @@ class Proc:
         "restartable",
         "rlimits",
         "session",
-        "slash_follows",
         "start_ns",
         "stop_reported",
         "stopped_by",
         "stops_at_exec",
         "system",
         "sysv",
+        "tasks",
         "threads",
+        "tracing",
         "usage",
         "veil",
         "vfork_done",
@@ -192,7 +196,7 @@ class Proc:
         self.children: list[Proc] = []
         self.threads: dict[int, Thread] = {}
         self.abis: Mapping[Arch, Abi]           # how its calls are served: its personality's, seen through what confines it
-        self.slash_follows = False              # its personality's, asked for at every look-up
+        self.lookups = LINUX_LOOKUPS            # its personality's, asked for at every look-up
         self.confinement: Any = None            # what the user allows it (policy/confinement.py); None: everything
         self.veil: Any = None                   # what it may see (policy/veil.py); None: everything
         self.vm: VMSpace
@@ -208,8 +212,7 @@ class Proc:
         self.exe: Dentry | None = None
         self.exit_signal = 0               # what the parent gets when it ends
         self.exit_status: int | None = None    # wait status word (Linux: code << 8 | signal) once it ends
-        self.exiting = False
-        self.zombie = False
+        self.exiting = self.zombie = False
         self.dead_signal = 0
         self.stopped_by = 0                # signal that stopped it, 0 while it runs
         self.stop_reported = True          # the parent has been told of the stop
@@ -223,6 +226,7 @@ class Proc:
         self.no_new_privs = False
         self.keep_caps = False
         self.dumpable = 1
+        self.jail: Any = None              # SerenityOS's jail it is in (proc/jails.py); None: none
         self.did_exec = False
         self.exec_id = 0
         self.in_exec = False               # inside an exec: nobody may look into it or trace it
@@ -234,12 +238,13 @@ class Proc:
         self.restartable: tuple[Any, ...] = ()  # restartable atomic sequences (rasctl(2))
         self.activations: Any = None       # scheduler activations (sa_register(2))
         self.personality_flags = 0         # personality(2)
-        self.nice = 0
-        self.oom_score_adj = 0
+        self.nice = self.oom_score_adj = 0
         self.itimers: dict[int, Any] = {}       # which -> timer (calls/time)
         self.posix_timers: dict[int, Any] = {}  # id -> timer
         self.sysv: Any = None
         self.lwps: Any = None              # NetBSD's numbering of its threads (proc/lwp.py)
+        self.tasks: Any = None             # what SerenityOS knows of it and its threads (proc/tasks.py)
+        self.tracing: Any = None           # who traces it, and how (proc/tracing.py); None: nobody
         self.comm_parent = b""
         self.usage = Usage()
         self.child_usage = Usage()
@@ -253,10 +258,12 @@ class Proc:
     @personality.setter
     def personality(self, personality: Personality) -> None:
         self._personality = personality
-        self.slash_follows = personality.slash_follows
+        self.lookups = personality.lookups
         self.abis = personality.abis if self.confinement is None else self.confinement.abis(personality)
         if self.system.interpose is not None:
             self.abis = self.system.interpose(self.abis)
+        if self.tracing is not None and self.tracing.over is not None:
+            self.abis = self.tracing.over(self.abis)
 
     def confine(self, confinement: Any) -> None:
         """From now on no more than `confinement` allows; None: everything."""
@@ -271,6 +278,8 @@ class Proc:
 
     @property
     def comm(self) -> bytes:
+        if self.tasks is not None and self.tasks.title is not None:
+            return bytes(self.tasks.title)
         return self.threads[self.pid].comm if self.pid in self.threads else self.comm_parent
 
     def live_threads(self) -> list[Thread]:
@@ -317,6 +326,7 @@ class Thread:
         "stale_objects",
         "state",
         "system",
+        "task",
         "tid",
         "timer_slack_ns",
         "tls_slots",
@@ -358,6 +368,7 @@ class Thread:
         self.trace: Any = None                 # ptrace state
         self.upcalls = False                   # gets upcalls of its process's scheduler activations
         self.lwp: Any = None                   # what NetBSD knows of it (proc/lwp.py)
+        self.task: Any = None                  # what SerenityOS does (proc/tasks.py)
         self.tls_slots: dict[int, bytes] = {}  # GDT entries of 32-bit programs: slot -> struct user_desc
 
     def needs(self, *promises: str) -> None:
@@ -367,6 +378,11 @@ class Thread:
         """
         if self.proc.confinement is not None:
             self.proc.confinement.ask(self, *promises)
+
+    def needs_any(self, promises: frozenset[str]) -> None:
+        """The same of a call that stands for several others (socketcall): one of these promises."""
+        if self.proc.confinement is not None:
+            self.proc.confinement.ask_any(self, promises)
 
     @property
     def vm(self) -> VMSpace:

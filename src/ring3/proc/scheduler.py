@@ -88,6 +88,7 @@ class Scheduler:
         self.finished = False
         self._posted: deque[Callable[[], None]] = deque()
         self._alarm: int | None = None
+        self.is_host = False           # what happens now is no guest's doing: a timer, the host, another thread of ours
 
     # --- from other threads
     def post(self, action: Callable[[], None]) -> None:
@@ -118,6 +119,7 @@ class Scheduler:
             self.machine.set_alarm(deadline)
 
     def _serve_host(self) -> None:
+        self.is_host = True
         while self._posted:
             self._posted.popleft()()
         if self._alarm is not None:
@@ -130,6 +132,7 @@ class Scheduler:
                 callback = self.watchers.get(fd)
                 if callback is not None:
                     callback(events)
+        self.is_host = False
 
     def watch(self, fd: int, events: int, callback: Callable[[int], None] | None) -> None:
         """Call `callback(events)` while host descriptor `fd` shows one of `events`; 0 or None forgets it.
@@ -197,6 +200,8 @@ class Scheduler:
         if t.sleep_timer is not None:
             t.sleep_timer.cancel()
             t.sleep_timer = None
+        if t.system.instruments and not self.is_host:
+            t.system.tell("wake", t.system.current, t)
         self._make_ready(t, value)
 
     def _make_ready(self, t: Thread, value: Any) -> None:

@@ -136,6 +136,8 @@ def _fatal(p: Proc, signo: int) -> bool:
     """Whether it ends the process at once whatever the program does: SIGKILL, and default deaths."""
     if signo == Signal.SIGKILL:
         return True
+    if p.tracing is not None:
+        return False
     mask = bit(signo)
     defaults = p.personality.signal_defaults
     return p.actions.table[signo].handler == SIG_DFL and not mask & (defaults.ignored | STOPS | defaults.dumps)
@@ -213,6 +215,12 @@ def attend(t: Thread) -> bool:
         action = p.actions.table[info.signo]
         if t.system.instruments:
             t.system.tell("signal", t, info, action.handler not in (SIG_DFL, SIG_IGN))
+        defaults = p.personality.signal_defaults
+        if not defaults.restarts:
+            _settle_restart(t, handled=True, restarts=False)
+        if p.tracing is not None and p.tracing.stops(info.signo):
+            stop_process(p, info.signo)             # for its tracer; the signal is gone
+            continue
         if action.handler == SIG_IGN:
             continue
         if action.handler == SIG_DFL:
@@ -220,6 +228,9 @@ def attend(t: Thread) -> bool:
             continue
         _settle_restart(t, handled=True, restarts=bool(action.flags & SaFlags.RESTART))
         enter_handler(t, info)
+        if not defaults.together:
+            recalculate(t)
+            break
     if t.state is ThreadState.DEAD:
         return False
     _settle_restart(t, handled=False, restarts=True)
@@ -271,7 +282,7 @@ def _do_default(t: Thread, info: SigInfo) -> None:
     if mask & defaults.ignored:
         return
     if mask & STOPS:
-        if info.signo != Signal.SIGSTOP and t.system.is_orphaned(p.pgrp):
+        if info.signo != Signal.SIGSTOP and defaults.orphans and t.system.is_orphaned(p.pgrp):
             return
         stop_process(p, info.signo)
         return
@@ -283,6 +294,8 @@ def stop_process(p: Proc, signo: int) -> None:
     """Job control: all threads stop before their next instruction; the parent is told."""
     p.stopped_by = signo
     p.stop_reported = False
+    if p.tracing is not None:
+        p.tracing.has_stopped = True
     p.continued = False
     for t in p.live_threads():
         t.work |= STOP_WORK
@@ -296,6 +309,8 @@ def continue_process(p: Proc) -> None:
     p.stopped_by = 0
     p.stop_reported = True
     p.continued = True
+    if p.tracing is not None:
+        p.tracing.resumed.wake()
     _tell_parent(p, CLD_CONTINUED, Signal.SIGCONT)
     for t in p.live_threads():
         if t.state is ThreadState.STOPPED:
@@ -304,6 +319,8 @@ def continue_process(p: Proc) -> None:
 
 
 def _tell_parent(p: Proc, code: int, status: int) -> None:
+    if p.tracing is not None:
+        p.tracing.tracer.child_queue.wake()
     parent = p.parent
     if parent is None:
         return

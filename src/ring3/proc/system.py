@@ -47,6 +47,9 @@ class System:
         self.memfds: Any = None                  # the file system of memfd_create, made when first asked for
         self.sockets: Any = None                 # the names of sockets, likewise
         self.ptys: Any = None                    # the pseudo-terminals
+        self.jails: list[Any] = []               # SerenityOS's (proc/jails.py)
+        self.profile: Any = None                 # of all processes (proc/profile.py), where SerenityOS's calls began one
+        self.keymap: Any = None                  # the keyboard's map (calls/serenity/keyboard.py), likewise
         self.host_terminal: Any = None           # job control of the terminal ring3 itself runs at
         self.host_terminal_fd = -1               # a descriptor of that terminal, for /dev/tty
         self.hostname = b"ring3"
@@ -58,6 +61,7 @@ class System:
         self.jobs = {1}                          # process groups somebody outside looks after, as a shell does: never orphaned
         self.instruments: list[Instrument] = []
         self.exec_hooks: tuple[Callable[[Proc], None], ...] = ()    # called at every exec, behind its point of no return
+        self.time_page: Any = None               # SerenityOS's, made when first asked for (calls/serenity/timepage.py)
         self.sigcode: dict[bytes, VMObject] = {}                    # signal trampolines that images are shown, by their code
         self.missing_calls: dict[str, int] = {}  # name or number of calls that answered ENOSYS -> how often
         self.served_calls = 0
@@ -70,6 +74,7 @@ class System:
         self.on_job_change: Callable[[Proc], None] | None = None
         self.interpose: Callable[[Any], Any] | None = None      # abis -> abis with hooks in them (calls/interpose.py)
         self.on_decision: Callable[[Proc, Any], None] | None = None     # of a policy (policy/confinement.py: Decision)
+        self.on_debug: Callable[[Proc, bytes], None] | None = None      # text for the kernel's log (SerenityOS's dbgputstr)
         self.on_instrument_failure: Callable[[Instrument, Exception], None] | None = None
         self._signal_queues: dict[int, WaitQueue] = {}
         self._last_pid = 1

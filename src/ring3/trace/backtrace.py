@@ -1,124 +1,225 @@
-"""The program's stack at a call, by frame pointers, with names where the files have symbols: strace's -k.
+"""The program's stack at a call, frame by frame, with names where the files have symbols: strace's -k.
 
-A function without a frame pointer (most of a C library) hides its caller, and often all callers behind it.  Symbols come from
-.symtab and .dynsym through pyelftools, which `pip install ring3[symbols]` brings; without it, addresses and files.  Not here:
-unwinding by .eh_frame.
+A frame's caller is found by the tables that stand in the file for exceptions (`unwind.py`), which programs of Linux have for all
+of their code; where there are none (Go, hand-written code), by frame pointers.  Names come from .dynsym and .symtab of the file,
+and of its debug file where the guest has one (/usr/lib/debug/.build-id).  An address no function covers has no name: other tools
+show the nearest one before it, which is often another function's.
+
+Not here: line numbers, names of C++ as they were written.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, Final
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
-from ring3.abi.x86 import RBP, RIP
+from ring3.abi import x86
+from ring3.abi.flags import FileType
 from ring3.errors import Errno
+from ring3.proc.cred import Cred
+from ring3.trace.elfimage import ElfImage, Symbols
+from ring3.trace.explain.words import shown
+from ring3.trace.unwind import AMD64, I386, FrameTable, caller
 from ring3.vfs.mapping import VnodeObject
+from ring3.vfs.namei import NameiContext, namei
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
+    from ring3.trace.elfimage import Read
+    from ring3.trace.unwind import Deref, Machine
     from ring3.vfs.vnode import Vnode
     from ring3.vm.region import Region
 
-DEPTH: Final = 64
-_LARGEST: Final = 64 << 20              # bytes of a file whose symbols are read
+DEPTH: Final = 256
+_MOST_FILES: Final = 256                # whose tables are remembered, and how many names of them all
+_MOST_NAMES: Final = 1_000_000
+_MOST_VDSO: Final = 1 << 16
+_DEBUG: Final = b"/usr/lib/debug/.build-id/"
+
+# The kernel's places of registers, in the order of DWARF's numbers (psABI, "DWARF Register Number Mapping").
+_AMD64_PLACES: Final = (
+    x86.RAX, x86.RDX, x86.RCX, x86.RBX, x86.RSI, x86.RDI, x86.RBP, x86.RSP, x86.R8, x86.R9, x86.R10, x86.R11, x86.R12, x86.R13,
+    x86.R14, x86.R15, x86.RIP,
+)
+_I386_PLACES: Final = (x86.RAX, x86.RCX, x86.RDX, x86.RBX, x86.RSP, x86.RBP, x86.RSI, x86.RDI, x86.RIP)
+_FRAME: Final = {8: 6, 4: 5}            # the frame pointer's number, by bytes of a word
+_VDSO: Final = b"[vdso]"
+# Linux's way back from a handler (mov $15, %rax; syscall), and where registers stand then: 40 bytes into the ucontext.
+_SIGRETURN: Final = bytes.fromhex("48c7c00f0000000f05")
+_GREGS: Final = 40
+_GREGS_NUMBERS: Final = (8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16)
+
+
+class _File:
+    """What is known of one file: where its bytes belong, its frames, its names."""
+
+    def __init__(self, t: Thread, read: Read) -> None:
+        self.image = ElfImage(read)
+        self.frames = FrameTable(self.image)
+        symbols = Symbols(self.image)
+        if not symbols.is_full and (debug := _debug_file(t, self.image)) is not None:
+            symbols = Symbols(self.image, debug)
+        self.symbols = symbols
 
 
 class Backtraces:
-    """Remembers the symbols of files it has met."""
+    """Remembers the files it has met."""
 
     def __init__(self) -> None:
-        self._symbols: dict[object, Symbols] = {}
+        self._files: dict[object, _File] = {}
+        self._names = 0
 
     def show(self, t: Thread) -> str:
         """The frames of `t`, a line each, innermost first."""
         if not hasattr(t, "cpu") or t.proc.zombie:
             return ""
-        lines = [f" > {self._name(t, address)}\n" for address in frames(t)]
-        return "".join(lines)
+        return "".join(f" > {self._name(t, *frame)}\n" for frame in self.frames(t))
 
-    def _name(self, t: Thread, address: int) -> str:
-        region = next((found for found in t.vm.overlapping(address, address + 1)), None)
+    def frames(self, t: Thread) -> list[tuple[int, int]]:
+        """Where `t` is, the return address into its caller, and so on, up to `DEPTH` of them: the address, and how far before it
+        its instruction is: 0, or 1 where it is the one behind a call, which need not belong to the caller any more.
+        """
+        machine, places = (AMD64, _AMD64_PLACES) if t.abi.word_size == 8 else (I386, _I386_PLACES)
+        regs, mask = t.cpu.regs, t.abi.word_mask
+        registers = {number: regs[place] & mask for number, place in enumerate(places)}
+
+        def deref(address: int) -> int:
+            try:
+                return int.from_bytes(t.vm.copyin(address, machine.word), "little")
+            except Errno:
+                raise LookupError(address) from None
+
+        found = [(registers[machine.counter], 0)]
+        while len(found) < DEPTH:
+            stack, (pc, back) = registers[machine.stack], found[-1]
+            file, vaddr = self._place(t, pc - back)
+            row = file.frames.row(vaddr) if file is not None else None
+            if row is not None:
+                above, is_exact = caller(row, registers, deref, machine), row.is_signal
+            else:
+                above, is_exact = _interrupted(t, registers) if machine is AMD64 else None, True
+                if above is None:
+                    above, is_exact = _by_frame_pointer(registers, deref, machine), False
+            if above is None or (above[machine.stack] <= stack and not is_exact):
+                break
+            registers = above
+            if not _is_code(t, registers[machine.counter]):
+                break
+            found.append((registers[machine.counter], int(not is_exact)))
+        return found
+
+    def _place(self, t: Thread, address: int) -> tuple[_File | None, int]:
+        """The file an address belongs to, and the address in it."""
+        region = _region(t, address)
+        if region is None:
+            return None, 0
+        if isinstance(region.object, VnodeObject):
+            file, offset = self._file(t, region.object), address - region.start + region.offset
+        elif region.label == _VDSO:
+            file, offset = self._vdso(t, region), address - region.start
+        else:
+            return None, 0
+        vaddr = file.image.vaddr(offset)
+        return (None, 0) if vaddr is None else (file, vaddr)
+
+    def _file(self, t: Thread, found: VnodeObject) -> _File:
+        key = found.sharing_key
+        known = self._files.get(key)
+        if known is None:
+            if len(self._files) >= _MOST_FILES or self._names >= _MOST_NAMES:
+                self._files.clear()
+                self._names = 0
+            known = self._files[key] = _File(t, _reader(found.vnode))
+            self._names += len(known.symbols)
+        return known
+
+    def _vdso(self, t: Thread, region: Region) -> _File:
+        """The file the kernel shows in memory alone: the same for all programs of a word size."""
+        known = self._files.get(t.abi.word_size)
+        if known is None:
+            known = self._files[t.abi.word_size] = _File(t, _memory_reader(t, region))
+        return known
+
+    def _name(self, t: Thread, address: int, back: int) -> str:
+        region = _region(t, address)
         if region is None:
             return f"[{address:#x}]"
-        if not isinstance(region.object, VnodeObject):
-            return f"[{region.label.decode(errors='replace') or 'anonymous'}+{address - region.start:#x}]"
-        path = region.object.label.decode(errors="backslashreplace")
-        offset = address - region.start + region.offset
-        known = self._symbols.get(region.object.sharing_key)
-        if known is None:
-            known = self._symbols[region.object.sharing_key] = Symbols(region.object.vnode)
-        return f"{path}({known.at(offset)}) [{offset:#x}]"
+        file, vaddr = self._place(t, address - back)
+        if isinstance(region.object, VnodeObject):
+            path, offset = shown(region.object.label), address - region.start + region.offset
+        else:
+            path, offset = shown(region.label) or "[anonymous]", address - region.start
+        symbol = file.symbols.find(vaddr) if file is not None else None
+        if symbol is not None:
+            return f"{path}({symbol.name}+{vaddr + back - symbol.start:#x}) [{offset:#x}]"
+        return f"{path}() [{offset:#x}]"
 
 
-def frames(t: Thread) -> list[int]:
-    """Return addresses by frame pointers: where it is, who called that, and so on, as far as the chain goes up the stack."""
-    word, found = t.abi.word_size, [t.cpu.regs[RIP]]
-    at, last = t.cpu.regs[RBP] & t.abi.word_mask, 0
-    while len(found) < DEPTH and at > last and at % word == 0:
-        try:
-            data = t.vm.copyin(at, 2 * word)
-        except Errno:
-            break
-        back = int.from_bytes(data[word:], "little")
-        if not _is_code(t, back):
-            break
-        found.append(back)
-        at, last = int.from_bytes(data[:word], "little"), at
-    return found
+def _by_frame_pointer(registers: Mapping[int, int], deref: Deref, machine: Machine) -> dict[int, int] | None:
+    """The caller's registers where the frame pointer points to the saved one, and that stands below the return address."""
+    frame = _FRAME[machine.word]
+    at, word = registers.get(frame, 0), machine.word
+    if at < registers[machine.stack] or at % word:
+        return None
+    try:
+        return {frame: deref(at), machine.counter: deref(at + word), machine.stack: at + 2 * word}
+    except LookupError:
+        return None
+
+
+def _interrupted(t: Thread, registers: Mapping[int, int]) -> dict[int, int] | None:
+    """The registers a signal handler returns to, where it is about to, in code nobody describes: they stand in the frame."""
+    pc, sp = registers[AMD64.counter], registers[AMD64.stack]
+    try:
+        if t.vm.copyin(pc, len(_SIGRETURN)) != _SIGRETURN:
+            return None
+        words = struct.unpack("<17Q", t.vm.copyin(sp + _GREGS, 17 * 8))
+    except Errno:
+        return None
+    return dict(zip(_GREGS_NUMBERS, words, strict=True))
+
+
+def _region(t: Thread, address: int) -> Region | None:
+    return next(iter(t.vm.overlapping(address, address + 1)), None)
 
 
 def _is_code(t: Thread, address: int) -> bool:
-    region: Region | None = next(iter(t.vm.overlapping(address, address + 1)), None)
+    region = _region(t, address)
     return region is not None and bool(region.prot & 4)
 
 
-class Symbols:
-    """The functions of a file, by their place in it."""
-
-    def __init__(self, vnode: Vnode) -> None:
-        self._starts: list[int] = []
-        self._rows: list[tuple[int, int, str]] = []     # start, end, name
+def _reader(vnode: Vnode) -> Read:
+    """Reads that fail give nothing."""
+    def read(offset: int, nbytes: int) -> bytes:
+        if not 0 <= offset < 1 << 62 or nbytes <= 0:
+            return b""
         try:
-            self._read(vnode)
-        except ImportError:
-            return
+            return vnode.read(offset, nbytes)
+        except Errno:
+            return b""
 
-    def at(self, offset: int) -> str:
-        """NAME+0xN, empty where nothing is known."""
-        index = bisect_right(self._starts, offset) - 1
-        if index < 0:
-            return ""
-        start, end, name = self._rows[index]
-        return f"{name}+{offset - start:#x}" if offset < max(end, start + 1) else ""
+    return read
 
-    def _read(self, vnode: Vnode) -> None:
-        from io import BytesIO
 
-        from elftools.common.exceptions import ELFError
-        from elftools.elf.elffile import ELFFile
-        from elftools.elf.sections import SymbolTableSection
+def _memory_reader(t: Thread, region: Region) -> Read:
+    """The same of memory."""
+    start, length = region.start, region.length
+    try:
+        data = t.vm.copyin(start, min(length, _MOST_VDSO))
+    except Errno:
+        data = b""
+    return lambda offset, nbytes: data[max(offset, 0) : max(offset, 0) + max(nbytes, 0)]
 
-        size = vnode.getattr().size
-        if size > _LARGEST:
-            return
-        try:
-            file: Any = ELFFile(BytesIO(vnode.read(0, size)))
-            loads = [s for s in file.iter_segments() if s["p_type"] == "PT_LOAD"]
-            for section in file.iter_sections():
-                if isinstance(section, SymbolTableSection):
-                    for symbol in section.iter_symbols():
-                        self._add(symbol, loads)
-        except (ELFError, ValueError, KeyError, TypeError, UnicodeDecodeError, OverflowError):
-            return              # a guest's file may be anything
-        self._rows.sort()
-        self._starts = [row[0] for row in self._rows]
 
-    def _add(self, symbol: Any, loads: list[Any]) -> None:
-        if symbol["st_info"]["type"] != "STT_FUNC" or not symbol["st_value"] or not symbol.name:
-            return
-        value = symbol["st_value"]
-        for load in loads:
-            if load["p_vaddr"] <= value < load["p_vaddr"] + load["p_filesz"]:
-                start = value - load["p_vaddr"] + load["p_offset"]
-                self._rows.append((start, start + symbol["st_size"], "".join(c for c in symbol.name[:200] if c.isprintable())))
-                return
+def _debug_file(t: Thread, image: ElfImage) -> ElfImage | None:
+    """The file with the symbols that were taken out of this one, where the guest has it."""
+    build_id = image.build_id().encode()
+    if len(build_id) < 4:
+        return None
+    root = t.system.mounts.root
+    try:
+        found = namei(NameiContext(root, root, Cred()), _DEBUG + build_id[:2] + b"/" + build_id[2:] + b".debug").vnode
+    except Errno:
+        return None
+    return ElfImage(_reader(found)) if found.type == FileType.REG else None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from ring3.abi.callnames import check_call_name
 from ring3.abi.signals import Signal, signal_name
 from ring3.calls.sysarg import CString, Descriptor
 
@@ -54,7 +55,7 @@ class CallSet:
 
     @classmethod
     def parse(cls, text: str) -> CallSet:
-        """Raises ValueError for a class there is none of and for a bad regular expression.
+        """Raises ValueError for a class or a call there is none of, and for a bad regular expression.
 
         >>> CallSet.parse("!%memory").text
         '!%memory'
@@ -85,7 +86,7 @@ def _test(word: str) -> Callable[[Bound], bool]:
 
         try:
             pattern = re.compile(word[1:])
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{word}: {error}") from None
         return lambda bound: pattern.search(bound.name) is not None
     name = word.removeprefix("%")
@@ -93,6 +94,7 @@ def _test(word: str) -> Callable[[Bound], bool]:
         return lambda bound: _of_class(bound, name)
     if word.startswith("%"):
         raise ValueError(f"{word} is no class of calls: " + " ".join(CLASSES))
+    check_call_name(word)
     return lambda bound: bound.name == word
 
 

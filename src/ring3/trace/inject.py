@@ -22,7 +22,7 @@ from ring3.trace.filter import CallSet
 
 if TYPE_CHECKING:
     from ring3.calls.interpose import Call
-    from ring3.proc.proc import Proc
+    from ring3.proc.proc import Proc, Thread
 
 _UNITS: Final = {"": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "ns": 1e-9}
 _UNSUPPORTED: Final = ("poke_enter", "poke_exit", "syscall")
@@ -106,9 +106,12 @@ def _signal(text: str) -> int:
 
 def _number(text: str) -> int:
     try:
-        return int(text, 0)
+        number = int(text, 0)
     except ValueError:
         raise ValueError(f"{text!r} is no number") from None
+    if not -1 << 63 <= number < 1 << 64:
+        raise ValueError(f"{text}: a call's result has 64 bits")
+    return number
 
 
 def _duration(text: str) -> float:
@@ -152,8 +155,9 @@ class Injector:
 
     def __init__(self, injection: Injection) -> None:
         self._injection = injection
+        self.failure = ""               # why an errno could not be injected
         self._counts: dict[Proc, int] = {}
-        self._meant: set[Any] = set()
+        self._meant: dict[Thread, Call] = {}        # whose end something is done at
 
     def before(self, call: Call) -> None:
         """Count the call, and do to it what is to be done before it."""
@@ -163,21 +167,28 @@ class Injector:
         count = self._counts[p] = self._counts.get(p, 0) + 1
         if count == 1:
             self._counts = {known: number for known, number in self._counts.items() if not known.zombie}
+            self._meant = {thread: known for thread, known in self._meant.items() if not thread.proc.zombie}
         if not wanted.when.holds(count):
             return
         if wanted.delay_enter:
             call.delay(wanted.delay_enter)
         if wanted.error:
-            call.fail(wanted.error)
+            self._fail(call)
         elif wanted.retval is not None:
             call.answer(wanted.retval)
         if wanted.delay_exit or wanted.signal:
-            self._meant.add(call)
+            self._meant[call.thread] = call
+
+    def _fail(self, call: Call) -> None:
+        try:
+            call.fail(self._injection.error)
+        except ValueError as error:     # an errno of other systems
+            self.failure = str(error)
 
     def after(self, call: Call) -> None:
         """Do what is to be done once it is over."""
-        if call in self._meant:
-            self._meant.discard(call)
+        if self._meant.get(call.thread) is call:
+            del self._meant[call.thread]
             if self._injection.signal:
                 signals.send_to_thread(call.thread, signals.kernel_signal(self._injection.signal))
             if self._injection.delay_exit:

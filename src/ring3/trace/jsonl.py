@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from ring3 import events
 
 KINDS: Final = (
-    events.SyscallExit, events.Signal, events.Fork, events.Exec, events.Exit, events.PolicyDecision,
+    events.SyscallExit, events.Signal, events.Fork, events.Wake, events.Exec, events.Exit, events.PolicyDecision,
 )
 
 

@@ -44,6 +44,7 @@ DESCRIPTORS = frozenset({           # calls whose result is a descriptor
 })
 
 
+_LAST = frozenset({"exit", "exit_group", "_lwp_exit"})      # nothing can be asked of whoever made them
 _MAKES = int(OpenFlags.CREAT | OpenFlags.TMPFILE)       # flags whose file has a mode
 
 
@@ -54,10 +55,11 @@ def _nothing() -> None:
 class _Call:
     """A call that began: its declaration and arguments, and how many of them were printed then."""
 
-    __slots__ = ("args", "began", "call", "shown")
+    __slots__ = ("args", "began", "behind", "call", "shown")
 
     def __init__(self, call: Bound, args: tuple[Any, ...], shown: int, began: int = 0) -> None:
         self.began = began
+        self.behind = ""            # what stands behind its line, where that cannot be asked any more at its end
         self.call = call
         self.args = args
         self.shown = shown
@@ -173,7 +175,7 @@ class Strace(Instrument):
         took = f" <{(t.system.now_ns() - begun.began) / 1e9:.6f}>" if self._style.took else ""
         self._write(f"{rest}{room}= {result}{took}\n")
         if self._style.after is not None:
-            self._write(self._style.after(t))
+            self._write(begun.behind or self._style.after(t))
 
     # --- calls
     def syscall_enter(self, thread: Thread, call: Bound, args: tuple[Any, ...]) -> None:
@@ -196,7 +198,9 @@ class Strace(Instrument):
         if style.status:
             self._calls[thread] = _Call(call, args, 0, began)
             return
-        self._calls[thread] = _Call(call, args, shown, began)
+        self._calls[thread] = begun = _Call(call, args, shown, began)
+        if style.after is not None and call.name in _LAST:
+            begun.behind = style.after(thread)
         self._start(thread)
         self._owner = thread
         text = head + ", ".join(parts) + (", " if parts and shown < len(args) else "")
@@ -290,11 +294,16 @@ class Strace(Instrument):
         if thread in self._calls:
             self._held.setdefault(thread, []).append((info, thread.state is ThreadState.SLEEPING))
         else:
-            self._line(thread, f"--- {signal_name(info.signo)} {sig_info(info)} ---")
+            self._signal(thread, info)
+
+    def _signal(self, t: Thread, info: SigInfo) -> None:
+        self._line(t, f"--- {signal_name(info.signo)} {sig_info(info)} ---")
+        if self._style.after is not None:
+            self._write(self._style.after(t))
 
     def _release(self, t: Thread) -> None:
         for info, _ in self._held.pop(t, ()):
-            self._line(t, f"--- {signal_name(info.signo)} {sig_info(info)} ---")
+            self._signal(t, info)
 
     def fork(self, parent: Thread, child: Thread) -> None:
         """From now on there are two."""

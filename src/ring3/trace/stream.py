@@ -96,6 +96,11 @@ class EventStream(Instrument):
             now = parent.system.now_ns()
             self._tell(events.Fork(now, parent.proc.pid, parent.tid, child.proc.pid, child.tid))
 
+    def wake(self, waker: Thread | None, woken: Thread) -> None:
+        """A sleep ends."""
+        if events.Wake in self._listeners and waker is not None and waker is not woken:
+            self._tell(events.Wake(waker.system.now_ns(), waker.proc.pid, waker.tid, woken.proc.pid, woken.tid))
+
     def exec(self, thread: Thread, plan: ExecPlan) -> None:
         """Another program runs."""
         if events.Exec in self._listeners:
@@ -105,13 +110,22 @@ class EventStream(Instrument):
 
     def exit(self, proc: Proc) -> None:
         """A process ended."""
-        for thread in [t for t in self._began if t.proc is proc]:
-            del self._began[thread]
+        system = proc.system
+        ends_itself = None if system.scheduler.is_host else system.current      # it is told of at the end of its last call
+        for thread in [t for t in self._began if t.proc is proc and t is not ends_itself]:
+            self._broken_off(thread, self._began.pop(thread))
         if events.Exit in self._listeners:
             status = proc.exit_status or 0
             signo = status & 0x7F
             name = signal_name(signo) if signo else ""
             self._tell(events.Exit(proc.system.now_ns(), proc.pid, proc.pid, 0 if signo else status >> 8 & 0xFF, name))
+
+    def _broken_off(self, thread: Thread, began: int) -> None:
+        """Its process ended in the middle of a call, which has no result."""
+        if thread.watched is not None and events.SyscallExit in self._listeners:
+            (call, args), now = thread.watched, thread.system.now_ns()
+            text = arguments(thread, call, args, None)
+            self._tell(events.SyscallExit(now, thread.proc.pid, thread.tid, call.name, text, None, "", now - began))
 
     def policy(self, thread: Thread, decision: Decision) -> None:
         """A policy decided."""

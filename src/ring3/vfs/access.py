@@ -41,6 +41,12 @@ def permission(cred: Credentials, attr: Attr, access: int) -> None:
         raise EACCES
 
 
+def check_guarded(cred: Credentials, link: Attr, directory: Attr) -> None:
+    """Raises EACCES for a link of somebody else's in a sticky directory that all may write; the owner of that is trusted."""
+    if cred.fsuid != link.uid and directory.mode & S_ISVTX and directory.mode & 0o002 and link.uid != directory.uid:
+        raise EACCES("somebody else's link in a sticky directory")
+
+
 def may_create(cred: Credentials, directory: Attr) -> None:
     """Raises EACCES unless a name may be added to `directory`."""
     permission(cred, directory, Access.WRITE | Access.EXECUTE)

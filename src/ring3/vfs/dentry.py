@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ring3.vfs.vnode import Vnode
 
 NAME_MAX = 255
+_NOBODYS = (None, -1, 0, None)          # a verdict that no veil gave
 
 
 class Dentry:
@@ -86,6 +87,13 @@ class Dentry:
         """
         found = Dentry(self, label, vnode, self.mount)
         found.deleted = True
+        return found
+
+    def orphan(self, vnode: Vnode, label: bytes) -> Orphan:
+        """The same for what has no directory either: `label` is all that is ever shown of it."""
+        found = Orphan(self, label, vnode, self.mount)
+        found.deleted = True
+        found.verdict = _NOBODYS            # that of this directory means nothing for it
         return found
 
     def cached(self, name: bytes) -> Dentry | None:
@@ -189,4 +197,10 @@ class Dentry:
             two.attach(self, name)
 
     def __repr__(self) -> str:
-        return f"<Dentry {self.name!r}{' (deleted)' if self.deleted else ''}>"
+        return f"<{type(self).__name__} {self.name!r}{' (deleted)' if self.deleted else ''}>"
+
+
+class Orphan(Dentry):
+    """What stands in no directory and is reached through /proc/PID/fd alone: a pipe, a stream, a memfd."""
+
+    __slots__ = ()

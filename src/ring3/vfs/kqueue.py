@@ -2,7 +2,8 @@
 
 A knote stands in the queue of what it watches, as epoll's watches do (`epoll.py`), or is told by its owner.  Woken, it asks its
 `Watcher`; if there is something, it becomes active and joins the `ready` list, which `scan` works off in order.  What no queue
-tells of is `polled`: asked again at each scan, and every `POLL_NS` while somebody sleeps.
+tells of is `polled`: asked again at each scan, and every `POLL_NS` while somebody sleeps; where a state is watched (the null device
+can always be read) EV_CLEAR tells of it once, and again when it has ended meanwhile or there is more.
 Invariants: a knote is in `knotes` under its (filter, ident) until it is deleted, its description or its kqueue closes; it is in
 `ready` only while it is active and not disabled.
 
@@ -80,6 +81,7 @@ class Watcher:
 
     __slots__ = ()
     watches_files = False              # idents are descriptors
+    watches_states = False             # what holds goes on holding after it was told
 
     def attach(self, kn: Knote) -> None:
         """Begin.  Raises ESRCH, EACCES, EINVAL, ENOMEM …; nothing is left then."""
@@ -115,7 +117,7 @@ class Kqueue(AnonFile):
         self.filters = filters
         self.knotes: dict[tuple[int, int], Knote] = {}
         self.ready: dict[Knote, None] = {}
-        self.polled: dict[Knote, None] = {}
+        self.polled: dict[Knote, int | None] = {}       # with the `data` that EV_CLEAR told of, while that state lasts
         self._queue = WaitQueue()
 
     @property
@@ -201,9 +203,15 @@ class Kqueue(AnonFile):
 
     def refresh(self) -> None:
         """Ask those that no queue tells of."""
-        for kn in list(self.polled):
-            if kn not in self.ready and not kn.disabled and kn.watcher.check(kn):
+        for kn, told in list(self.polled.items()):
+            if kn in self.ready or kn.disabled:
+                continue
+            if not kn.watcher.check(kn):
+                self.polled[kn] = None
+            elif told is None or kn.data > told:
                 self.activate(kn)
+            else:
+                self.polled[kn] = kn.data
 
     def scan(self, room: int, files: Mapping[int, File]) -> list[KEvent]:
         """Up to `room` events, each knote once; empty when there is none yet.  `files` are the caller's descriptors now."""
@@ -224,6 +232,8 @@ class Kqueue(AnonFile):
             if kn.flags & _ONESHOT:
                 self.drop(kn)
             elif kn.flags & _CLEAR:
+                if kn in self.polled and kn.watcher.watches_states:
+                    self.polled[kn] = kn.data
                 kn.watcher.clear(kn)
                 kn.active = False
             elif kn.flags & _DISPATCH:

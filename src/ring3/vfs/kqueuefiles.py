@@ -87,6 +87,7 @@ class _OnFile(Watcher):
 
     __slots__ = ()
     watches_files = True
+    watches_states = True
 
     def attach(self, kn: Knote) -> None:
         assert kn.file is not None

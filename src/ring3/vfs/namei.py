@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ring3.abi.flags import Access, FileType
 from ring3.errors import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Errno
-from ring3.vfs.access import permission
+from ring3.protocols import LINUX_LOOKUPS
+from ring3.vfs.access import check_guarded, permission
 
 if TYPE_CHECKING:
-    from ring3.protocols import Credentials, FileGuard, Veil
+    from ring3.protocols import Credentials, FileGuard, LookupRules, Veil
     from ring3.vfs.dentry import Dentry
 
 T = TypeVar("T")
 
 PATH_MAX = 4096         # the terminating zero included
-MAX_LINKS = 40          # MAXSYMLINKS, include/linux/namei.h
 
 DOTS = (b".", b"..", b"/")      # last components that are no names
 
@@ -56,13 +56,13 @@ class NameiContext(NamedTuple):
     emulation_root: Dentry | None = None
     guard: FileGuard | None = None
     told: Callable[[bytes], None] | None = None         # hears of each path before it is walked
-    slash_follows: bool = False                         # "link/" is what the link leads to even for calls about names (NetBSD)
+    rules: LookupRules = LINUX_LOOKUPS
 
 
 class Walk:
     """One look-up: the links followed so far, and the limits it goes under."""
 
-    __slots__ = ("base", "checked", "cred", "links", "resolve", "root", "slash_follows")
+    __slots__ = ("access", "base", "checked", "cred", "links", "resolve", "root", "rules", "veil")
 
     def __init__(self, ctx: NameiContext, at: Dentry | None, resolve: Resolve, root: Dentry | None = None) -> None:
         self.cred = ctx.cred
@@ -70,7 +70,9 @@ class Walk:
         self.resolve = int(resolve)                 # mostly 0, and an integer is quick to ask
         self.root = self.base if self.resolve & _SCOPED else root or ctx.root
         self.links = 0
-        self.slash_follows = ctx.slash_follows
+        self.rules = ctx.rules
+        self.veil = ctx.veil
+        self.access = Access.EXISTS                 # what the veil is told of links on the way
         self.checked = not ctx.cred.privileged      # whether search permission needs asking
 
     def start(self, path: bytes, base: Dentry) -> Dentry:
@@ -84,10 +86,15 @@ class Walk:
         return self.root
 
     def count_link(self) -> None:
-        """Raises ELOOP after 40, and where links are forbidden."""
+        """Raises ELOOP after too many, and where links are forbidden."""
         self.links += 1
-        if self.links > MAX_LINKS or self.resolve & _NO_SYMLINKS:
+        if self.links > self.rules.max_links or self.resolve & _NO_SYMLINKS:
             raise ELOOP
+
+    def wanting(self, access: Access) -> Walk:
+        """The same look-up, of which the veil is told that the file is wanted for this."""
+        self.access = access
+        return self
 
     def up(self, here: Dentry) -> Dentry:
         """One ".."."""
@@ -109,8 +116,10 @@ class Walk:
 
     def jump(self, link: Dentry) -> Dentry | None:
         """Where a magic link leads at once; None for an ordinary link.  Raises ELOOP, EXDEV where those are
-        forbidden.
+        forbidden, ENOENT and EACCES where a veil hides links.
         """
+        if self.veil is not None:
+            self.veil.check_link(link, self.access)
         target = link.vnode.follow()
         if target is not None:
             if self.resolve & _NO_MAGICLINKS:
@@ -129,7 +138,9 @@ class Walk:
             permission(self.cred, here.vnode.getattr(), 1)
 
     def target(self, link: Dentry) -> bytes:
-        """What an ordinary link says.  Raises ENOENT for nothing, ENAMETOOLONG."""
+        """What an ordinary link says.  Raises ENOENT for nothing, ENAMETOOLONG; EACCES where it is guarded."""
+        if self.rules.guards_links and link.parent is not None:
+            check_guarded(self.cred, link.vnode.getattr(), link.parent.vnode.getattr())
         text = link.vnode.readlink()
         if not text:
             raise ENOENT
@@ -143,7 +154,8 @@ class Walk:
         With `parent` the last component is not looked at: a name, ".", "..", or "/" for the root itself.  Without, it
         is empty and the dentry is the file's; a trailing slash has been obeyed.
         """
-        check_path(path)
+        if not path or len(path) >= PATH_MAX or b"\0" in path:
+            check_path(path, self.rules.max_path)
         here = self.start(path, base)
         pending = [name for name in path.split(b"/") if name]
         pending.reverse()
@@ -153,7 +165,7 @@ class Walk:
         while pending:
             name = pending.pop()
             self.search(here)
-            if parent and not pending and not (slash and self.slash_follows and self.is_link(here, name)):
+            if parent and not pending and not (slash and self.rules.slash_follows and self.is_link(here, name)):
                 return here, name, slash
             if name == b".":
                 continue
@@ -199,11 +211,11 @@ class Walk:
         return self.walk(path, self.base, follow=False, parent=True)
 
 
-def check_path(path: bytes) -> None:
-    """Raises ENOENT for an empty path, ENAMETOOLONG from 4096 bytes (the zero counted) on, EINVAL for a zero inside."""
+def check_path(path: bytes, longest: int) -> None:
+    """Raises ENOENT for an empty path, ENAMETOOLONG for more than `longest` bytes, EINVAL for a zero inside."""
     if not path:
         raise ENOENT
-    if len(path) >= PATH_MAX:
+    if len(path) > longest:
         raise ENAMETOOLONG
     if b"\0" in path:
         raise EINVAL
@@ -231,9 +243,11 @@ def namei(
         if ctx.told is not None:
             ctx.told(path)
         walk = Walk(ctx, at, resolve)
+        if ctx.veil is not None:
+            walk.access = access
         found = walk.walk(path, walk.base, follow=follow, parent=False)[0]
     else:
-        found = from_either_root(ctx, path, at, resolve, lambda walk: walk.to_file(path, follow=follow))
+        found = from_either_root(ctx, path, at, resolve, lambda walk: walk.wanting(access).to_file(path, follow=follow))
     unveiled(ctx, found, b"", access)
     return found
 

@@ -248,7 +248,7 @@ def rename(
         raise EINVAL
     if target is not None and here.is_under(target):
         raise EINVAL if exchange else ENOTEMPTY
-    _unveil_rename(ctx, (here, name, source), (there, new_name, target))
+    _unveil_rename(ctx, (here, name, source), (there, new_name, target), exchange=exchange)
     if target is not None and target.vnode is source.vnode:
         return
     _may_rename(ctx, here, source, there, target, exchange=exchange)
@@ -268,15 +268,23 @@ def _ask_guard(ctx: NameiContext, source: Dentry, target: Dentry | None, flags: 
         ctx.guard.renames(source, target, replaces=not flags & RenameFlags.EXCHANGE)
 
 
-def _unveil_rename(ctx: NameiContext, *ends: tuple[Dentry, bytes, Dentry | None]) -> None:
-    """Both names must be unveiled for it, and no directory moves that unveiled names depend on.  Raises ENOENT, EACCES."""
+def _unveil_rename(
+    ctx: NameiContext, old: tuple[Dentry, bytes, Dentry | None], new: tuple[Dentry, bytes, Dentry | None], *, exchange: bool
+) -> None:
+    """Both names must be unveiled for it, no directory moves that unveiled names depend on, and nothing is unveiled by it.
+
+    Raises ENOENT, EACCES.
+    """
     veil = ctx.veil
     if veil is None:
         return
-    for directory, name, moved in ends:
+    for directory, name, moved in (old, new):
         unveiled(ctx, directory, name, Access.CREATE)
         if moved is not None and moved.vnode.is_dir:
             veil.may_move(moved)
+    veil.may_become(*old[:2], *new[:2])
+    if exchange:
+        veil.may_become(*new[:2], *old[:2])
 
 
 def _rename_target(there: Dentry, name: bytes, flags: RenameFlags) -> Dentry | None:

@@ -216,6 +216,7 @@ def _may_create_in_sticky(cred: Credentials, directory: Attr, attr: Attr) -> Non
 
 def _create(ctx: NameiContext, here: Dentry, name: bytes, mode: int) -> Dentry:
     """Make a regular file.  Raises EROFS, EACCES, ENOENT in a deleted directory and in one that takes no names."""
+    unveiled(ctx, here, name, Access.EXISTS)        # the same answer whether what is hidden is there or not
     if not here.vnode.takes_names:
         raise ENOENT
     if here.mount.readonly:

@@ -31,7 +31,7 @@ from ring3.vfs.socketrecords import (
 from ring3.waiting import WaitQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ring3.vfs.pipe import AnonymousInodes
     from ring3.vfs.socket import UnixSocket
@@ -70,7 +70,7 @@ class SocketNamespace:
         self.holders: dict[SocketQueue, None] = {}               # sockets where files wait
         self.next_auto = 0
 
-    def let_go(self, files: Sequence[File]) -> None:
+    def let_go(self, files: Iterable[File]) -> None:
         """Release files that were on their way, and what waits in those that close by it: a chain of any length."""
         if self._letting_go is not None:
             self._letting_go.extend(files)
@@ -109,7 +109,8 @@ class SocketQueue(File):
     """What arrives at a socket.  `shut` are the directions that are closed; `error` is told once."""
 
     __slots__ = (
-        "_queue", "address", "blocked", "charged", "connected", "error", "kind", "messages", "nbytes", "ns", "pass_cred", "shut",
+        "_queue", "address", "blocked", "charged", "connected", "error", "kind", "messages", "nbytes", "ns", "pass_cred", "passed",
+        "shut",
     )
 
     def __init__(self, ns: SocketNamespace, kind: int, flags: OpenFlags) -> None:
@@ -125,6 +126,7 @@ class SocketQueue(File):
         self.shut = 0
         self.error: type[Errno] | None = None
         self.pass_cred = False
+        self.passed: deque[File] = deque()      # files that came by themselves, not with a message (SerenityOS's sendfd)
         self._queue = WaitQueue()
 
     @property
@@ -148,7 +150,24 @@ class SocketQueue(File):
         self.nbytes += len(message.data)
         self._queue.wake()
 
+    def pass_file(self, file: File) -> None:
+        """A file arrives here, beside the messages; acquired here.  The caller has bounded how many."""
+        file.acquire()
+        self.ns.in_flight += 1
+        self.ns.holders[self] = None
+        self.passed.append(file)
+
     # --- receiving
+    def take_file(self) -> File:
+        """The first file that was passed; its reference is the caller's now.  Raises EAGAIN."""
+        if not self.passed:
+            raise EAGAIN
+        self.ns.in_flight -= 1
+        file = self.passed.popleft()
+        if not self.passed and not any(message.files for message in self.messages):
+            self.ns.holders.pop(self, None)
+        return file
+
     def recv(self, nbytes: int, *, flags: int = 0) -> Received:
         """Bytes of a stream, as far as one sender's credentials and files go along; or one packet, cut to `nbytes`.
 
@@ -229,7 +248,7 @@ class SocketQueue(File):
 
     def _forget_files(self, message: Message) -> None:
         self.ns.in_flight -= len(message.files)
-        if self in self.ns.holders and not any(m.files for m in self.messages if m is not message):
+        if self in self.ns.holders and not self.passed and not any(m.files for m in self.messages if m is not message):
             del self.ns.holders[self]
 
     def wake_blocked(self) -> None:
@@ -248,6 +267,9 @@ class SocketQueue(File):
             message.sender.charged -= message.cost
             message.sender.queue.wake()
             self.ns.let_go(message.files)
+        self.ns.in_flight -= len(self.passed)
+        passed, self.passed = self.passed, deque()
+        self.ns.let_go(passed)
         self.nbytes = 0
 
     def take_error(self) -> type[Errno] | None:

@@ -6,8 +6,13 @@ Invariant: start and end are page-aligned, start < end; regions of one space nev
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ring3.abi.flags import Prot
 from ring3.errors import ENODEV
+
+if TYPE_CHECKING:
+    from ring3.vm.traits import Traits
 
 PAGE = 4096
 
@@ -80,12 +85,12 @@ class SharedAnonymous(VMObject):
 class Region:
     """[start, end) with one protection.  `offset` is the byte of `object` that `start` shows.
 
-    `max_prot` is what mprotect may give at most; `wipe` and `dontfork` are madvise's.
+    `max_prot` is what mprotect may give at most; `wipe` and `dontfork` are madvise's; `traits` what its system remembers of it.
     """
 
     __slots__ = (
         "dontfork", "end", "growsdown", "label", "locked", "max_prot", "noreserve", "object", "offset", "prot", "shared",
-        "start", "wipe",
+        "start", "traits", "wipe",
     )
 
     def __init__(
@@ -115,6 +120,7 @@ class Region:
         self.locked = False
         self.dontfork = False
         self.wipe = False
+        self.traits: Traits | None = None
 
     @property
     def length(self) -> int:
@@ -127,6 +133,8 @@ class Region:
             shared=self.shared, growsdown=self.growsdown, noreserve=self.noreserve, max_prot=self.max_prot, label=self.label,
         )
         part.locked, part.dontfork, part.wipe = self.locked, self.dontfork, self.wipe
+        if self.traits is not None:
+            part.traits = self.traits.copy()
         return part
 
     def continues(self, before: Region) -> bool:
@@ -142,6 +150,7 @@ class Region:
             and before.max_prot == self.max_prot
             and before.label == self.label
             and (before.locked, before.dontfork, before.wipe) == (self.locked, self.dontfork, self.wipe)
+            and before.traits is self.traits
         )
 
     def __repr__(self) -> str:

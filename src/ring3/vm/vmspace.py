@@ -9,12 +9,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from ring3.abi.flags import Prot
 from ring3.abi.x86 import Arch
 from ring3.errors import EEXIST, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM, Errno, from_oserror
 from ring3.machine.base import Space
 from ring3.vm.region import PAGE, Region, VMObject, page_ceil, page_floor
+
+if TYPE_CHECKING:
+    from ring3.vm.traits import SpaceTraits
 
 MAX_REGIONS = 65530            # sysctl vm.max_map_count
 STACK_GROWTH = 32 * PAGE       # how much a growing stack gets at once beyond what it asked for
@@ -32,7 +36,7 @@ class VMSpace:
     __slots__ = (
         "_starts", "arg_end", "arg_start", "auxv", "brk_end", "brk_start", "data_bytes", "env_end", "env_start",
         "execute_only_stack", "legacy_layout", "machine", "min_addr", "mmap_base", "peak_bytes", "ps_strings", "refs", "regions",
-        "sigcode", "sizes", "stack_limit", "stack_top", "text", "total_bytes", "user_top", "vdso_base",
+        "sigcode", "sizes", "stack_limit", "stack_top", "text", "total_bytes", "traits", "user_top", "vdso_base",
     )
 
     def __init__(self, machine: Space, *, min_addr: int, user_top: int) -> None:
@@ -53,6 +57,7 @@ class VMSpace:
         self.ps_strings = 0             # NetBSD: where the program's strings are told of
         self.sigcode = 0                # where the kernel shows a signal trampoline; 0: nowhere
         self.sizes: object = None       # NetBSD: vm_taddr and its like, as the exec left them (exec/plan.py: Sizes)
+        self.traits: SpaceTraits | None = None      # what its system remembers of it
         self.text: VMObject | None = None       # the program it runs; see `set_text`
         self.total_bytes = 0
         self.peak_bytes = 0
@@ -66,6 +71,11 @@ class VMSpace:
             if addr < region.end:
                 return region
         return None
+
+    def index_of(self, addr: int) -> int:
+        """Where in `regions` the first one stands that ends above `addr`."""
+        index = max(bisect_right(self._starts, addr) - 1, 0)
+        return index + (index < len(self.regions) and self.regions[index].end <= addr)
 
     def overlapping(self, start: int, end: int) -> list[Region]:
         """The regions that touch [start, end), lowest first."""
@@ -379,11 +389,15 @@ class VMSpace:
         for name in ("mmap_base", "legacy_layout", "brk_start", "brk_end", "stack_top", "stack_limit", "arg_start", "arg_end",
                      "env_start", "env_end", "auxv", "vdso_base", "ps_strings", "sigcode", "sizes"):
             setattr(child, name, getattr(self, name))
+        if self.traits is not None:
+            child.traits = self.traits.copy()
         if self.text is not None:
             child.set_text(self.text)
         for region in self.regions:
             copy = region.slice(region.start, region.end)
             copy.locked = False
+            if copy.traits is not None:
+                copy.traits.forked(shared=copy.shared)
             child.regions.append(copy)
             child._starts.append(copy.start)
             child.total_bytes += copy.length

@@ -25,9 +25,18 @@ COMMON = (
     "-std=gnu11", "-O1", "-g0", "-Wall", "-Wextra", "-ffreestanding", "-nostdlib", "-static", "-fno-pie", "-no-pie",
     "-fno-sanitize=all", "-fno-stack-protector", "-fno-strict-aliasing", "-fno-builtin", "-fomit-frame-pointer",
 )
+_STATIC = frozenset({"-static", "-fno-pie", "-no-pie"})
+_SHARED = tuple(flag for flag in COMMON if flag not in _STATIC)
+_PIE = (*_SHARED, "-fno-lto", "-fPIE", "-pie", "-Wno-unused-function")
+_DYNAMIC = (*_PIE, "-Wl,-e,_dynamic")
+_LIBRARY = (*_PIE, "-Wl,-e,answer")
+_AMD64 = (*ZIG, "-target", "x86_64-freestanding-none", "-mno-red-zone")
+_I386 = (*ZIG, "-target", "x86-freestanding-none")
 BUILDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "amd64": (*ZIG, "-target", "x86_64-freestanding-none", "-mno-red-zone", *COMMON),
-    "i386": (*ZIG, "-target", "x86-freestanding-none", *COMMON),
+    "amd64": (*_AMD64, *COMMON), "amd64-pie": (*_AMD64, *_PIE),
+    "amd64-dynamic": (*_AMD64, *_DYNAMIC), "amd64-lib": (*_AMD64, *_LIBRARY),
+    "i386": (*_I386, *COMMON), "i386-pie": (*_I386, *_PIE),
+    "i386-dynamic": (*_I386, *_DYNAMIC), "i386-lib": (*_I386, *_LIBRARY),
 })
 
 
@@ -38,7 +47,7 @@ def sources() -> list[Path]:
 
 def builds_of(source: Path) -> tuple[str, ...]:
     """The builds that a source asks for in its opening comment."""
-    said = re.search(r"builds: ([a-z0-9 ]+?)(?: \*/|$)", source.read_text(), re.MULTILINE)
+    said = re.search(r"builds: ([a-z0-9 -]+?)(?: \*/|$)", source.read_text(), re.MULTILINE)
     return tuple(said[1].split()) if said else ("amd64",)
 
 

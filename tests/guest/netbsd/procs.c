@@ -110,6 +110,30 @@ static void spawns(const char *self)
     CHECK(failed(CALL4(SYS_wait4, -1, &status, 1, 0), 10));
 }
 
+/* A child that dies while a file action of its sleeps was spawned, and is waited for; its parent is as it was. */
+static void spawned_and_killed(const char *self, int signo)
+{
+    const char *argv[] = {self, "child", "plain", 0}, *none[] = {0};
+    struct action list[2] = {{0, 9, {.open = {"fifo", 0, 0}}}, {1, 9, {.to = 10}}};
+    struct actions actions = {2, 2, list};
+    int pid = 0;
+    CALL2(132, "fifo", 0600);                                       /* mkfifo */
+    struct result helper = CALL0(SYS_fork);
+    if (helper.value == 0) {
+        nap(50000000);
+        CALL2(SYS_kill, CALL0(SYS_getpid).value + 1, signo);
+        nap(10000000);
+        CALL3(SYS_open, "fifo", 5, 0);                              /* O_WRONLY | O_NONBLOCK */
+        leave(0);
+    }
+    CHECK(gave(CALL6(SYS_posix_spawn, &pid, self, &actions, 0, argv, none), 0) && (word)pid == helper.value + 1);
+    struct result child = {(word)pid, 0, 0};
+    CHECK(status_of(child) == signo);
+    CHECK(status_of(helper) == 0);
+    CHECK(failed(CALL1(SYS_close, 9), EBADF));
+    CALL1(10, "fifo");                                              /* unlink */
+}
+
 static void execs(const char *self)
 {
     const char *argv[] = {self, "child", "plain", 0}, *none[] = {0};
@@ -146,6 +170,8 @@ static int cases(int argc, char **argv)
     vforks();
     clones();
     spawns(argv[0]);
+    spawned_and_killed(argv[0], SIGKILL);
+    spawned_and_killed(argv[0], SIGTERM);
     execs(argv[0]);
     return 0;
 }

@@ -16,6 +16,11 @@ typedef unsigned short u16;
 typedef unsigned char u8;
 #define NULL ((void *)0)
 
+#ifdef BY_LOADER                        /* a program that its loader has tied to libsystem.so: only that may make calls */
+__attribute__((used, retain, section(".interp"))) static const char interpreter[] = "/usr/lib/Loader.so";
+extern word syscall4(word number, word a, word b, word c, word d);
+static inline i64 call4(word number, word a, word b, word c, word d) { return (i64)syscall4(number, a, b, c, d); }
+#else
 static inline i64 call4(word number, word a, word b, word c, word d)
 {
     i64 result = (i64)number;
@@ -26,6 +31,7 @@ static inline i64 call4(word number, word a, word b, word c, word d)
     __asm__ volatile("syscall" : "+a"(result) : "r"(rdx), "r"(rdi), "r"(rbx), "r"(rsi) : "rcx", "r11", "memory");
     return result;
 }
+#endif
 #define CALL0(n) call4(n, 0, 0, 0, 0)
 #define CALL1(n, a) call4(n, (word)(a), 0, 0, 0)
 #define CALL2(n, a, b) call4(n, (word)(a), (word)(b), 0, 0)
@@ -137,12 +143,12 @@ static int failures;
 /* Relocations: of a program without a loader all are "the address plus where it was loaded" (R_X86_64_RELATIVE). */
 struct rela { u64 offset, info; i64 addend; };
 struct dyn { i64 tag; u64 value; };
-extern struct dyn _DYNAMIC[] __attribute__((weak, visibility("hidden")));
-static void relocate(word base)
+extern struct dyn _DYNAMIC[] __attribute__((visibility("hidden")));
+__attribute__((unused)) static void relocate(word base)
 {
     struct rela *table = NULL;
     word size = 0;
-    for (struct dyn *d = _DYNAMIC; d && d->tag; d++) {
+    for (struct dyn *d = _DYNAMIC; d->tag; d++) {
         if (d->tag == 7) table = (struct rela *)(base + d->value);
         if (d->tag == 8) size = d->value;
     }
@@ -159,7 +165,9 @@ __attribute__((used, noreturn)) void begin(int argc, char **argv, char **envp)
     while (*end) end++;
     struct auxv *entry = (struct auxv *)(end + 1);
     start_argc = argc, start_argv = argv, start_envp = envp, start_auxv = entry;
+#ifndef BY_LOADER
     relocate(aux(AT_BASE)->value);
+#endif
     int status = run(argc, argv, envp);
     leave(status ? status : failures ? 1 : 0);
 }

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ring3.abi.elf import PF_R, PT_NOTE, Phdr
+from ring3.abi.elf import EM_386, PF_R, PT_NOTE, Phdr
 from ring3.abi.flags import CloneFlags
 from ring3.errors import ENOENT
 from ring3.exec.check import check_exec
 from ring3.exec.commit import commit
 from ring3.exec.plan import ExecPlan
-from ring3.personality.netbsd import netbsd_personality
+from ring3.personality.netbsd import netbsd32_personality, netbsd_personality
 from ring3.proc.lifecycle import fork_process
 from ring3.proc.lookup import find_emulation_root, namei_context
 from ring3.proc.proc import Thread
@@ -22,6 +22,7 @@ from ring3.vfs.namei import namei
 from tests.rows import row
 from tests.unit.exec import images
 from tests.unit.exec.bench import Bench
+from tests.unit.exec.netbsd import dynamic
 
 LOADER = b"/libexec/ld.elf_so"
 
@@ -98,6 +99,29 @@ def test_the_interpreter_is_the_images(kernel: Bench) -> None:
     kernel.start("/bin/static")
     with pytest.raises(ENOENT):                         # now it has that root, and the image is Linux's
         check_exec(kernel.t, kernel.request("/bin/linux-dynamic"))
+
+
+@row("netbsd", "netbsd32_probe_noteless",
+     "a 32-bit program that names the 64-bit system's loader gets its own, where that is there")
+@pytest.mark.parametrize("named", [b"/libexec/ld.elf_so", b"/usr/libexec/ld.elf_so", b"/other/ld.elf_so"])
+def test_a_32_bit_programs_loader(kernel: Bench, tree: Path, named: bytes) -> None:
+    kernel.system.personalities["netbsd32"] = netbsd32_personality()
+    own = b"/usr/libexec/ld.elf_so-i386"
+    for name, data in (("bin/p", dynamic(named, machine=EM_386)), (named.decode()[1:], images.pie(machine=EM_386))):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(data)
+        (tree / name).chmod(0o755)
+    plan = kernel.check("/bin/p")
+    assert plan.interpreter is not None
+    assert plan.interpreter.path == named
+    for directory in (b"", b"/emul/netbsd32"):                          # the image's own tree comes first
+        path = tree / (directory + own).decode()[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(images.pie(machine=EM_386))
+        path.chmod(0o755)
+        plan = kernel.check("/bin/p")
+        assert plan.interpreter is not None
+        assert plan.interpreter.path == (named if named.startswith(b"/other") else directory + own)
 
 
 @row("netbsd", "exec_script_makecmds, namei", "a program and a script's interpreter are looked up as all files of the caller are")

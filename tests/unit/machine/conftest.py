@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ def descriptors() -> set[str]:
 
 @pytest.fixture
 def machine() -> Iterator[NativeMachine]:
+    gc.collect()                    # what other tests left goes now, not while this one counts
     before = children(), descriptors(), os.sched_getaffinity(0)
     try:
         made = NativeMachine()

@@ -51,6 +51,12 @@ def test_names_that_came_and_went_are_given_by_their_directory() -> None:
     assert unveil_list(seen, lambda path: path == b"/out") == [(b"/out", WRITE | CREATE), (b"/tmp", READ | WRITE | CREATE)]
 
 
+def test_what_lies_in_a_directory_that_was_made_is_given_by_that() -> None:
+    seen = {b"/w/new": CREATE, b"/w/new/a": CREATE | WRITE, b"/w/new/b/c": READ, b"/w/other": READ}
+    assert unveil_list(seen, always, made={b"/w/new", b"/w/new/a"}) == [(b"/w/new", CREATE | READ | WRITE), (b"/w/other", READ)]
+    assert len(unveil_list(seen, always, made={b"/w/new"}, exact=True)) == 4
+
+
 def test_numbered_places_are_given_whole() -> None:
     assert unveil_list({b"/proc/17/mounts": READ, b"/proc/18/exe": EXECUTE}, always) == [(b"/proc", READ | EXECUTE)]
 

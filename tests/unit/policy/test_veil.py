@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ring3.abi.flags import Access, OpenFlags
+from ring3.abi.flags import Access, OpenFlags, RenameFlags
 from ring3.errors import EACCES, EINVAL, ENOENT, EPERM, Errno
 from ring3.policy.veil import BROWSE, CREATE, EXECUTE, READ, WRITE, Veil, VeilState, parse_permissions, show_permissions
 from ring3.proc.cred import Cred
@@ -202,3 +202,40 @@ def test_refusals_are_told_before_they_are_raised(ctx: NameiContext) -> None:
         answer(open_file, shown, path, flags, 0o666)
     answer(namei, shown, b"/h")
     assert told == [(b"/a/f", "w", "r"), (b"/h/f", "r", ""), (b"/a/new", "wc", "r"), (b"/h", "b", "")]
+
+
+def test_what_is_hidden_answers_as_if_it_were_not_there(ctx: NameiContext) -> None:
+    """Not even by who may write in its directory: to somebody who may not, an O_CREAT says the same of both."""
+    shown = veiled(ctx, a="rwc")._replace(cred=Cred(1000, 1000, 1000, 1000))
+    for name in (b"/h/f", b"/h/none"):
+        assert answer(open_file, shown, name, OpenFlags.CREAT | OpenFlags.WRONLY, 0o666) == "ENOENT"
+
+
+def test_a_new_name_unveils_nothing(ctx: NameiContext) -> None:
+    shown = veiled(ctx, a="rwc", h="c", h_more_deep="rwc")
+    names.mkdir(ctx, b"/h/d", 0o755)
+    exchange = RenameFlags.EXCHANGE
+    for refused in (
+        lambda: names.rename(shown, b"/h/f", b"/a/g"),
+        lambda: names.rename(shown, b"/h/f", b"/a/f", exchange),
+        lambda: names.rename(shown, b"/a/f", b"/h/f", exchange),
+        lambda: names.rename(shown, b"/h/d", b"/h/more"),           # what is in it would be seen as /h/more/deep
+    ):
+        assert answer(refused) == "EACCES"
+    names.rename(shown, b"/a/f", b"/h/g")                           # less is fine
+    names.rename(shown, b"/h/g", b"/h/k")
+    assert answer(names.rename, veiled(ctx, a_b="rw", h="rwxc"), b"/a/b/f", b"/h/x") == "EACCES"     # no c
+    assert answer(names.rename, veiled(ctx, a_b="rwc", h="rwxc"), b"/a/b/f", b"/h/x") == "yes"       # could be copied
+    assert answer(names.rename, veiled(ctx, a_b="rwc", h="wxc"), b"/h/x", b"/a/b/f") == "EACCES"
+
+
+def test_what_has_no_name_is_not_hidden(ctx: NameiContext) -> None:
+    shown = veiled(ctx, a="r")
+    assert shown.veil is not None
+    answer(namei, shown, b"/h")                                     # the directory's own verdict is known
+    for label in (b"h", b"pipe:[1]"):
+        orphan = ctx.root.orphan(ctx.root.vnode, label)
+        shown.veil.check(orphan, b"", Access.READ | Access.WRITE)
+        shown.veil.check(orphan, b"", Access.READ)
+    with pytest.raises(ENOENT):
+        shown.veil.check(ctx.root.nameless(ctx.root.vnode, b"h"), b"", Access.READ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from time import sleep
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 import ring3
 from ring3 import events
 from ring3.calls.interpose import Call
+from ring3.proc.lifecycle import exit_process
+from ring3.proc.proc import ThreadState
+from ring3.proc.system import System
 from ring3.trace.filter import CallSet, SignalSet
 from ring3.trace.inject import Injection, When, parse_injection
 from ring3.trace.jsonl import KINDS, line, writer
@@ -226,7 +230,7 @@ def bound(name: str) -> Any:
         ("%process", ["fork", "execve", "wait4", "exit_group"], ["read"]), ("%network", ["socket", "sendmsg"], ["read"]),
         ("%signal", ["kill", "rt_sigaction", "rt_sigreturn"], ["read"]), ("%memory", ["mmap", "brk", "madvise"], ["read"]),
         ("%creds", ["setuid", "getgroups"], ["read"]), ("%clock", ["clock_gettime", "nanosleep"], ["read"]),
-        ("/^get.*id$", ["getpid", "getsid"], ["getcwd"]), ("file,!x", ["openat"], []),
+        ("/^get.*id$", ["getpid", "getsid"], ["getcwd"]), ("file,getpid", ["openat", "getpid"], ["read"]),
     ],
 )
 def test_sets_of_calls(text: str, meant: list[str], others: list[str]) -> None:
@@ -266,15 +270,77 @@ def test_a_perfetto_trace_is_what_the_format_asks_for(kernel: ring3.Kernel) -> N
     assert all(isinstance(row["pid"], int) and isinstance(row["tid"], int) for row in found)
     slices = [row for row in found if row["ph"] == "X"]
     assert all(row["ts"] >= 0 and row["dur"] >= 0 for row in slices)
-    starts, ends = ({row["id"]: row["tid"] for row in found if row["ph"] == phase} for phase in "sf")
-    assert set(starts) == set(ends)
-    assert len(starts) == 2
-    assert all(starts[flow] != ends[flow] for flow in starts)
-    assert {row["args"]["name"] for row in found if row["name"] == "process_name"} >= {"dash [2]"}
+    assert {row["args"]["name"] for row in found if row["name"] == "process_name"} >= {"dash [2]", "dash [3]", "true [4]"}
     last: dict[int, float] = {}
-    for row in slices:                          # slices of one track do not overlap
-        assert row["ts"] >= last.get(row["tid"], -1) - 0.002
-        last[row["tid"]] = row["ts"] + row["dur"]
+    for row in slices:                          # slices of one track lie beside each other, or in each other
+        end, before = row["ts"] + row["dur"], last.get(row["tid"], -1)
+        assert row["ts"] >= before - 0.002 or end <= before + 0.002
+        last[row["tid"]] = max(end, before)
+    arrows = check_arrows(found)
+    assert sorted(kind for kind, _, _ in arrows) == ["exec", "fork", "fork", "wake", "wake", "wake"]
+    assert {(source, target) for kind, source, target in arrows if kind == "fork"} == {(2, 3), (2, 4)}
+    assert [(source, target) for kind, source, target in arrows if kind == "wake"] == [(3, 2), (4, 2), (4, 2)]  # vfork: at the exec
+
+
+def check_arrows(rows: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
+    """Kind, first and last thread of each arrow; both its ends lie in slices, that of its head is told of before it."""
+    def around(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+        return any(
+            found["ph"] == "X" and (found["pid"], found["tid"]) == (row["pid"], row["tid"])
+            and found["ts"] <= row["ts"] <= found["ts"] + found["dur"] for found in rows
+        )
+
+    begun = {(row["cat"], row["id"]): row for row in rows if row["ph"] == "s"}
+    arrows = []
+    for index, head in enumerate(rows):
+        if head["ph"] == "f":
+            tail = begun.pop((head["cat"], head["id"]))
+            assert tail["name"] == head["name"]
+            assert tail["ts"] <= head["ts"]
+            assert head["bp"] == "e"
+            assert around(tail, rows)
+            assert around(head, rows[:index])
+            arrows.append((head["cat"], tail["tid"], head["tid"]))
+    assert not begun
+    return arrows
+
+
+@pytest.mark.parametrize(("script", "name"), [
+    ("exec cat < fifo", "openat"), ("exec 3<> fifo; exec cat <&3", "read"), ("exec sleep 100", "clock_nanosleep"),
+    ("(exec sleep 100) & wait", "rt_sigsuspend"), ("exec /usr/bin/perl -e 'select(undef, undef, undef, undef)'", "pselect6"),
+])
+def test_a_call_that_its_process_does_not_outlive_is_told_without_a_result(kernel: ring3.Kernel, script: str, name: str) -> None:
+    seen: list[events.SyscallExit] = []
+    kernel.on(events.SyscallExit)(seen.append)
+
+    def kill(system: System) -> bool:
+        """All at once, once they sleep."""
+        procs = [p for p in system.procs.values() if p is not system.init]
+        if not all(t.state is ThreadState.SLEEPING and t.watched and t.watched[0].name in (name, "clock_nanosleep")
+                   for p in procs for t in p.threads.values()):
+            return False
+        for p in procs:
+            exit_process(p, 9)
+        return True
+
+    with kernel.spawn(["/bin/sh", "-c", f"cd $(mktemp -d); mkfifo fifo; {script}"], stdin=ring3.DEVNULL) as process:
+        while not kernel.call(kill):
+            sleep(0.05)
+        assert process.wait() == -9
+    assert kernel.loop.instrument_failures == []
+    assert [event.name for event in seen if event.result is None and not event.error and event.pid == process.pid][-1] == name
+
+
+def test_a_thread_that_sleeps_is_told_who_woke_it(kernel: ring3.Kernel) -> None:
+    seen: list[events.Wake] = []
+    kernel.on(events.Wake)(seen.append)
+    sh(kernel, "(sleep 0.2; echo a) | cat")
+    assert {wake.woken_tid for wake in seen} >= {2, 4}
+    assert all(wake.tid != wake.woken_tid for wake in seen)
+    seen.clear()
+    sh(kernel, "sleep 0.1")                     # a timer is nobody
+    assert [wake.woken_pid for wake in seen if wake.pid == wake.woken_pid] == []
+    assert len(seen) <= 2                       # the exec of a vfork, and the end
 
 
 def test_an_empty_perfetto_trace_is_json_too() -> None:

@@ -228,7 +228,16 @@ def test_what_the_veil_hides_there_is_looked_for_in_the_real_tree(ctx: NameiCont
             if (dentry.path(ctx.root) + b"/" + name).startswith(b"/emul"):
                 raise ENOENT
 
+        def check_link(self, dentry: Dentry, access: Access) -> None:
+            """Links are shown."""
+
+        def check_open(self, dentry: Dentry, access: Access) -> None:
+            raise AssertionError
+
         def may_move(self, dentry: Dentry) -> None:
+            raise AssertionError
+
+        def may_become(self, here: Dentry, name: bytes, there: Dentry, new_name: bytes) -> None:
             raise AssertionError
 
     veiled = ctx._replace(veil=Curtain())

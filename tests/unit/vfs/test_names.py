@@ -125,7 +125,16 @@ def test_the_veil_sees_the_path_as_reached(ctx: NameiContext) -> None:
             if path.startswith(b"/hidden"):
                 raise ENOENT
 
+        def check_link(self, dentry: Dentry, access: Access) -> None:
+            assert dentry.path(ctx.root) == b"/link"
+
         def may_move(self, dentry: Dentry) -> None:
+            raise AssertionError("nothing is renamed")
+
+        def check_open(self, dentry: Dentry, access: Access) -> None:
+            raise AssertionError("nothing is asked of an open file")
+
+        def may_become(self, here: Dentry, name: bytes, there: Dentry, new_name: bytes) -> None:
             raise AssertionError("nothing is renamed")
 
     names.mkdir(ctx, b"hidden", 0o755)
@@ -134,7 +143,7 @@ def test_the_veil_sees_the_path_as_reached(ctx: NameiContext) -> None:
     with pytest.raises(ENOENT):
         namei(veiled, b"/link")
     open_file(veiled, b"/new", OpenFlags.CREAT | OpenFlags.WRONLY, 0o600)
-    assert asked == [(b"/hidden", Access.EXISTS), (b"/new", Access.WRITE | Access.CREATE)]
+    assert asked == [(b"/hidden", Access.EXISTS), (b"/new", Access.EXISTS), (b"/new", Access.WRITE | Access.CREATE)]
 
 
 def test_running_images_are_busy(ctx: NameiContext) -> None:

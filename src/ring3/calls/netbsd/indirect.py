@@ -36,6 +36,8 @@ class Indirect(Bound):
 
     __slots__ = ("_shifted", "_table")
 
+    leads_on = True
+
     def __init__(self, call: Syscall, abi: Abi, table: Mapping[int, Bound]) -> None:
         super().__init__(call, abi, call.name)
         self._table = table

@@ -39,6 +39,7 @@ def sys_ktrace(t: Thread, file: Addr, ops: Int, facs: UInt, pid: Pid) -> int:
     if ops & KTROP_MASK == KTROP_CLEAR:
         return _change(t, None, ops, facs, pid)
     path = t.proc.vm.copyinstr(file, _PATH_MAX)
+    t.needs("wpath")
     opened = open_file(namei_context(t), path, OpenFlags.RDWR | OpenFlags.APPEND).acquire()
     try:
         if opened.vnode is None or opened.vnode.type != FileType.REG:

@@ -7,10 +7,11 @@ Sources: mmap(2), munmap(2), mprotect(2), madvise(2), mremap(2), minherit(2), br
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 from ring3.abi.flags import MapFlags, Prot
-from ring3.calls.memory import do_mmap
+from ring3.calls.memory import ask_code, do_mmap
 from ring3.calls.procarg import Bits
 from ring3.calls.sysarg import Addr, Fd, Int, Offset64, Size
 from ring3.calls.syscall import syscall
@@ -75,11 +76,10 @@ def sys_mmap(t: Thread, addr: Addr, length: Size, prot: ProtWord, flags: MapWord
     if not flags & _FIXED and flags >> _ALIGN_SHIFT & 0x7F:
         start = _aligned_gap(vm, size, flags >> _ALIGN_SHIFT & 0x7F)
     now, most = _pax(t, prot)
-    where = do_mmap(t, start, size, now, _neutral(flags), fd, pos - inside)
-    _limit(vm, where, where + size, most)
-    return where + inside
+    return do_mmap(t, start, size, now, _neutral(flags), fd, pos - inside, most) + inside
 
 
+@lru_cache(maxsize=64)
 def _neutral(flags: int) -> int:
     """MAP_* as the kernel has them; neither shared nor private means private."""
     found = int(MapFlags.SHARED if flags & _SHARED else MapFlags.PRIVATE)
@@ -123,12 +123,6 @@ def _pax(t: Thread, prot: int) -> tuple[int, int]:
     return now & ~_CODE, 7 & ~_CODE | more & _CODE
 
 
-def _limit(vm: VMSpace, start: int, end: int, most: int) -> None:
-    if most != 7:
-        for region in vm.split(start, end):
-            region.max_prot &= most
-
-
 @syscall(pledge="stdio")
 def sys_munmap(t: Thread, addr: Addr, length: Size) -> int:
     """Unmap a range; holes in it are fine, nothing at all too."""
@@ -154,7 +148,7 @@ def sys_mprotect(t: Thread, addr: Addr, length: Size, prot: ProtWord) -> int:
     if prot & ~7:
         raise EINVAL
     if prot & _CODE:
-        t.needs("prot_exec")
+        ask_code(t, vm.overlapping(start, end))
     if t.proc.pax & PAX_MPROTECT and prot & (_DATA | _CODE) == _DATA | _CODE:
         raise EACCES
     found = vm.overlapping(start, end)

@@ -2,7 +2,8 @@
 
 The child borrows the caller's memory until its program is loaded, as after vfork, but the caller does not wait.  Whatever is
 refused, in a file action, an attribute or the exec, is the call's result, and no child is left: the caller always learns of it,
-which NetBSD promises with POSIX_SPAWN_RETURNERROR alone.
+which NetBSD promises with POSIX_SPAWN_RETURNERROR alone.  A file action may sleep (the open of a FIFO), and the child is there for
+everybody meanwhile: one that is killed then was spawned all the same, and its parent waits for it as for any other.
 Sources: posix_spawn(3), posix_spawn_file_actions_addopen(3), posix_spawnattr(3).
 """
 
@@ -37,7 +38,7 @@ from ring3.calls.netbsd.sched import set_policy
 from ring3.calls.procarg import IntOut, Pointer
 from ring3.calls.sysarg import PATH_MAX, Environment, Path, Vector
 from ring3.calls.syscall import syscall
-from ring3.errors import EINVAL
+from ring3.errors import EINVAL, Errno
 from ring3.exec.package import ExecRequest
 from ring3.proc.lifecycle import fork_process
 from ring3.proc.proc import Rlimit, Thread
@@ -62,20 +63,24 @@ async def sys_posix_spawn(
         child.cpu.arch = t.cpu.arch
         for action, name in actions:
             await _act(child, action, name)
-        if attr is not None:
-            _apply(child, attr)
-        system.current = child
-        execute(child, ExecRequest(path, argv, envp, system.call_abi(t).word_size))
-    except BaseException:
-        undo(child)
-        raise
+        if not _is_dead(child):
+            if attr is not None:
+                _apply(child, attr)
+            system.current = child
+            execute(child, ExecRequest(path, argv, envp, system.call_abi(t).word_size))
+    except BaseException as refusal:
+        if not _is_dead(child):
+            undo(child)
+            raise
+        if not isinstance(refusal, Errno):
+            raise
     finally:
         system.current = t
     if system.instruments:
         system.tell("fork", t, child)
     if pid:
         store(t, Int32, pid, number)
-    if not child.proc.zombie:
+    if not _is_dead(child):
         system.leave(child)
     return 0
 
@@ -96,16 +101,25 @@ def _read_actions(t: Thread, addr: int) -> list[tuple[SpawnAction, bytes]]:
     return found
 
 
+def _is_dead(child: Thread) -> bool:
+    """Whether somebody killed it while it was made."""
+    return child.proc.exiting
+
+
 async def _act(child: Thread, action: SpawnAction, name: bytes) -> None:
-    """One file action, done by the child.  Raises what the call of that name does."""
+    """One file action, done by the child.  Raises what the call of that name does; does nothing once the child is dead."""
     fds = child.proc.fds
+    if _is_dead(child):
+        return
     if action.kind == OPEN:
         if action.fd in fds.files:
             fds.close(action.fd)
         flags = OpenFlags(child.abi.flags[OpenFlags](action.flags))
         answer: Any = descriptor.sys_open.run(child, name, flags, action.mode)
         opened = answer if isinstance(answer, int) else await answer
-        if opened != action.fd:
+        if _is_dead(child):
+            fds.close(opened)                 # it was killed meanwhile, and its descriptors are gone
+        elif opened != action.fd:
             descriptor.sys_dup2.run(child, opened, action.fd)
             fds.close(opened)
     elif action.kind == DUP2:
@@ -114,8 +128,10 @@ async def _act(child: Thread, action: SpawnAction, name: bytes) -> None:
     elif action.kind == CLOSE:
         fds.close(action.fd)
     elif action.kind == CHDIR:
+        child.needs("rpath")
         directory.sys_chdir.run(child, name)
     else:
+        child.needs("rpath")
         directory.sys_fchdir.run(child, action.fd)
 
 
@@ -129,6 +145,7 @@ def _apply(child: Thread, attr: SpawnAttr) -> None:
     elif flags & SETSCHEDPARAM:
         set_policy(child, child, -1, attr.priority)
     if flags & RESETIDS:
+        child.needs("id")
         cred = p.cred
         p.cred = cred._replace(euid=cred.ruid, fsuid=cred.ruid, egid=cred.rgid, fsgid=cred.rgid)
     if flags & SETSIGMASK:

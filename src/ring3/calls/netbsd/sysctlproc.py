@@ -43,6 +43,8 @@ def process_args(t: Thread, rest: Sequence[int]) -> Value:
         raise EINVAL
     pid, what = rest
     p = t.proc if pid == -1 else _find(t, pid)
+    if p is not t.proc and what not in (_ARGV, _NARGV):
+        t.needs("ptrace")
     if what in (_ENV, _NENV) and not _same_user(t, p):
         raise EPERM
     if what in (_ARGV, _NARGV):
@@ -67,6 +69,8 @@ def process_node(t: Thread, rest: Sequence[int], new: int | None) -> Value:
     if len(rest) < 2:
         raise EISDIR
     p, what = _find(t, rest[0]), rest[1]
+    if p is not t.proc or new is not None:
+        t.needs("proc")
     if not _same_user(t, p):
         raise EPERM
     if what == _LIMIT:

@@ -92,8 +92,20 @@ class Params(Kind):
         return decode
 
     def show(self, t: Thread, value: Any) -> str:
-        names = self.record._fields
-        return "{" + ", ".join(f"{n}={k.show(t, v)}" for n, k, v in zip(names, self.kinds, value, strict=True)) + "}"
+        return self._shown(value, lambda kind, field, behind: kind.show_beside(t, field, behind))
+
+    def show_result(self, t: Thread, value: Any, result: int) -> str | None:
+        """The same when the call is over; who prints in another way takes `Kind`'s back."""
+        def show(kind: Kind, field: Any, behind: Any) -> str:
+            filled = kind.show_result_beside(t, field, behind, result)
+            return kind.show_beside(t, field, behind) if filled is None else filled
+
+        return self._shown(value, show)
+
+    def _shown(self, value: Any, show: Callable[[Kind, Any, Any], str]) -> str:
+        """The fields by their names; each may look at the one behind it."""
+        fields = zip(self.record._fields, self.kinds, value, (*value, None)[1:], strict=True)
+        return "{" + ", ".join(f"{name}={show(kind, field, behind)}" for name, kind, field, behind in fields) + "}"
 
 
 def _reader(kind: Kind, place: int, abi: Abi) -> Callable[[Thread, tuple[int, ...]], Any]:

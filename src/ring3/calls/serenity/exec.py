@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from ring3.calls.exec import execute
 from ring3.calls.serenity.argument import PATH, Params, copy_text
-from ring3.calls.sysarg import Addr, Size, quote
+from ring3.calls.sysarg import Addr, Kind, Size, quote
 from ring3.calls.syscall import syscall
 from ring3.errors import E2BIG, EINVAL, ENOMEM, Errno
 from ring3.exec.package import ExecRequest
@@ -34,6 +34,8 @@ class ExecveParams(NamedTuple):
 
 class _Shown(Params):
     """As Linux's execve prints: the path, the arguments, how much environment."""
+
+    show_result = Kind.show_result          # nothing is filled in
 
     def show(self, t: Thread, value: Any) -> str:
         try:

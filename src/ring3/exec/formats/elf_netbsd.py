@@ -29,16 +29,19 @@ _CLASS: Final = {8: 2, 4: 1}
 
 
 class NetbsdElf:
-    """NetBSD images of one word size."""
+    """NetBSD images of one word size.  `own_loader` is tried where a program names the default one."""
 
     header_size = 1024              # where program headers and notes mostly end
 
-    def __init__(self, name: str, personality: str, elf: ElfClass, machines: tuple[int, ...], arch: Arch) -> None:
+    def __init__(
+        self, name: str, personality: str, elf: ElfClass, machines: tuple[int, ...], arch: Arch, own_loader: bytes = b""
+    ) -> None:
         self.name = name
         self.personality = personality
         self.elf = elf
         self.machines = machines
         self.arch = arch
+        self.own_loader = own_loader
         self._start = MAGIC + bytes((_CLASS[elf.word],))
         self._fields, self._peek = _NOTE_FIELDS[elf.word], _PEEK[elf.word]
 
@@ -112,4 +115,6 @@ def read_exactly(file: ImageFile, offset: int, nbytes: int) -> bytes:
 
 
 ELF_NETBSD64: Final = NetbsdElf("elf64-netbsd", "netbsd", ELF64, (EM_X86_64,), Arch.X86_64)
-ELF_NETBSD32: Final = NetbsdElf("elf32-netbsd", "netbsd32", ELF32, (EM_386, EM_486), Arch.I386)
+ELF_NETBSD32: Final = NetbsdElf(
+    "elf32-netbsd", "netbsd32", ELF32, (EM_386, EM_486), Arch.I386, b"/usr/libexec/ld.elf_so-i386"
+)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ring3.abi.elf import ET_DYN, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, PT_PHDR, Ehdr, Phdr
 from ring3.abi.flags import S_ISGID, S_ISUID, MountFlags
-from ring3.errors import EINVAL, ENOEXEC, ETXTBSY, Errno
+from ring3.errors import EINVAL, ENOENT, ENOEXEC, ENOTDIR, ETXTBSY, Errno
 from ring3.exec.formats.elf_netbsd import NetbsdElf, read_exactly
 from ring3.exec.formats.netbsd_notes import P_MPROTECT, read_notes
 from ring3.exec.plan import BASE, FIXED, MAP, READ, RELATIVE, ZERO, ImageFile, VMCmd
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage, Image
 
 MAX_NAME: Final = 1024              # MAXPATHLEN: of an interpreter, the zero included
+DEFAULT_LOADERS: Final = frozenset({b"/usr/libexec/ld.elf_so", b"/libexec/ld.elf_so"})
 _PIE_BITS: Final = 12               # PAX_ASLR_DELTA_EXEC_LEN
 _MASK: Final = (1 << 64) - 1
 
@@ -102,6 +103,17 @@ def _find_headers(ehdr: Ehdr, phdrs: tuple[Phdr, ...]) -> int:
 
 
 # --- the interpreter's file
+def _open_loader(elf: NetbsdElf, package: ExecPackage, name: bytes) -> ImageFile:
+    """The loader of that name.  A 32-bit program names the 64-bit system's: its own lies beside that (netbsd32_probe_noteless).
+
+    Raises what opening the named one does.
+    """
+    if elf.own_loader and name in DEFAULT_LOADERS:
+        with suppress(ENOENT, ENOTDIR):
+            return package.open_interpreter(elf.own_loader, elf.personality)
+    return package.open_interpreter(name, elf.personality)
+
+
 def _open_interpreter(elf: NetbsdElf, package: ExecPackage, phdrs: tuple[Phdr, ...]) -> Interpreter | None:
     """The first PT_INTERP decides.  Raises ENOEXEC, ETXTBSY, and what opening it does."""
     phdr = next((p for p in phdrs if p.type == PT_INTERP), None)
@@ -112,7 +124,7 @@ def _open_interpreter(elf: NetbsdElf, package: ExecPackage, phdrs: tuple[Phdr, .
     name = read_exactly(package.file, phdr.offset, phdr.filesz)
     if name.find(b"\0") != len(name) - 1:
         raise ENOEXEC("the interpreter's name does not end where it should")
-    file = package.open_interpreter(name[:-1], elf.personality)
+    file = _open_loader(elf, package, name[:-1])
     if file.vnode.writers > 0:
         raise ETXTBSY
     if file.dentry is None or file.dentry.mount.flags & MountFlags.NOSUID:

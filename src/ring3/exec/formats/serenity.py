@@ -32,12 +32,14 @@ from ring3.exec.formats.libelf import (
 from ring3.exec.plan import READ, ZERO, VMCmd
 from ring3.vfs.mapping import VnodeObject
 from ring3.vm.region import PAGE, page_ceil, page_floor
+from ring3.vm.traits import PER_THREAD, SYSCALL, MasterTls
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage, Image
     from ring3.exec.plan import ImageFile
 
 LOADER: Final = b"/usr/lib/Loader.so"
+THREAD_SPECIFIC: Final = b"Thread-specific"     # the region's name
 DEFAULT_STACK: Final = 1 << 20
 OPEN_MAX: Final = 1024
 _SHT_SYMTAB: Final = 2
@@ -103,7 +105,7 @@ class SerenityElf:
         found = _read(file, file.vnode.read(0, PAGE))
         if found.headers.interpreter:
             raise ELOOP("the interpreter has an interpreter of its own")
-        loader_descriptor(package)
+        package.opens = ((loader_descriptor(package), package.file),)
         return found
 
     def _offset(self, package: ExecPackage, program: ElfObject, interpreter: ElfObject | None) -> int:
@@ -133,7 +135,7 @@ class SerenityElf:
                     raise ENOEXEC("thread-local storage where there can be none")
                 _map_tls(package, image, found.file, phdr)
             elif phdr.type == PT_LOAD and phdr.memsz:
-                _map_segment(image, found.file, phdr, offset)
+                _map_segment(image, found.file, phdr, offset, marks=SYSCALL if is_loader else 0)
             elif phdr.type == PT_GNU_STACK:
                 stack_size = phdr.memsz
         image.entry = (found.ehdr.entry + offset) & _MASK
@@ -205,8 +207,11 @@ def _take(image: Image, start: int, end: int) -> None:
     image.model.fix(start, end - start, replace=False)
 
 
-def _map_segment(image: Image, file: ImageFile, phdr: Phdr, offset: int) -> None:
-    """A writable segment is a copy with zeros around it, any other the file itself, whatever else stands in its pages."""
+def _map_segment(image: Image, file: ImageFile, phdr: Phdr, offset: int, *, marks: int) -> None:
+    """A writable segment is a copy with zeros around it, any other the file itself, whatever else stands in its pages.
+
+    `marks` are those of the latter.
+    """
     start, end = _range(phdr, offset)
     readable = Prot.READ if phdr.flags & PF_R else 0
     if phdr.flags & PF_W:
@@ -221,7 +226,8 @@ def _map_segment(image: Image, file: ImageFile, phdr: Phdr, offset: int) -> None
     if phdr.offset >= file.size or phdr.offset + (end - start) > page_ceil(file.size):
         raise EINVAL("a segment beyond the end of the file")
     _take(image, start, end)
-    image.map(file, start, end - start, readable | (Prot.EXEC if phdr.flags & PF_X else 0), page_floor(phdr.offset))
+    prot = readable | (Prot.EXEC if phdr.flags & PF_X else 0)
+    image.map(file, start, end - start, prot, page_floor(phdr.offset), marks=marks)
     if phdr.offset == 0:
         image.interp_base = start
 
@@ -231,21 +237,22 @@ def _map_tls(package: ExecPackage, image: Image, file: ImageFile, phdr: Phdr) ->
     size, alignment = phdr.memsz, max(phdr.align, _POINTER)
     if size > image.model.user_top:
         raise ENOMEM("more thread-local storage than user memory")
-    master = place(package, image, page_ceil(size))
-    image.queue(VMCmd(ZERO, master, page_ceil(size), Prot.READ | Prot.WRITE, label=file.path + b" (master-tls)"))
-    room = page_ceil(_align(size, alignment) + _POINTER)
+    master, master_label = place(package, image, page_ceil(size)), file.path + b" (master-tls)"
+    image.queue(VMCmd(ZERO, master, page_ceil(size), Prot.READ | Prot.WRITE, label=master_label))
+    room = page_ceil(aligned(size, alignment) + _POINTER)
     specific = place(package, image, room)
-    pointer = specific + _align(size, alignment)
-    block = pointer - _align(size, phdr.align)
-    image.queue(VMCmd(ZERO, specific, room, Prot.READ | Prot.WRITE, label=b"Thread-specific"))
-    for start in (master, block):
+    pointer = specific + aligned(size, alignment)
+    block = pointer - aligned(size, phdr.align)
+    image.queue(VMCmd(ZERO, specific, room, Prot.READ | Prot.WRITE, label=THREAD_SPECIFIC, marks=PER_THREAD))
+    image.tls = MasterTls(master, size, phdr.align)
+    for start, label, marks in ((master, master_label, 0), (block, THREAD_SPECIFIC, PER_THREAD)):
         if phdr.filesz:
-            image.queue(VMCmd(READ, start, phdr.filesz, Prot.READ | Prot.WRITE, file, phdr.offset))
+            image.queue(VMCmd(READ, start, phdr.filesz, Prot.READ | Prot.WRITE, file, phdr.offset, label=label, marks=marks))
     image.write(pointer, pointer.to_bytes(_POINTER, "little"))
     image.more_registers = (*image.more_registers, (FS_BASE, pointer))
 
 
-def _align(size: int, alignment: int) -> int:
+def aligned(size: int, alignment: int) -> int:
     """Rounded up by a power of two's mask; an alignment of 0 leaves nothing of it, as in the original."""
     return (size + alignment - 1) & -alignment if alignment else 0
 

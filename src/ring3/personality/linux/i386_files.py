@@ -14,7 +14,7 @@ from ring3.abi.flags import AT_FDCWD, AtFlags
 from ring3.abi.records import AttrChange, Timespec64
 from ring3.calls import attribute, epoll, fcntl, io, mount, poll, receiving, sending, socket, stat
 from ring3.calls.guest import fetch
-from ring3.calls.place import opened
+from ring3.calls.place import changing
 from ring3.calls.sockaddr import MsgFlag
 from ring3.calls.sysarg import (
     Addr,
@@ -111,7 +111,7 @@ def sys_lchown(t: Thread, path: Path, uid: Owner16, gid: Owner16) -> int:
 @syscall(pledge="chown")
 def sys_fchown(t: Thread, fd: Fd, uid: Owner16, gid: Owner16) -> int:
     """fchown with 16-bit ids."""
-    return attribute.change(t, opened(t, fd), AttrChange(uid=uid, gid=gid))
+    return attribute.change(t, changing(t, fd), AttrChange(uid=uid, gid=gid))
 
 
 # --- offsets
@@ -226,6 +226,7 @@ def sys_socketcall(t: Thread, number: Int, arguments: Addr) -> Answer:
     if not 1 <= number <= len(_SOCKETCALLS):
         raise EINVAL
     call = _SOCKETCALLS[number - 1]
+    t.needs_any(call.promises)
     abi = t.system.call_abi(t)
     kinds = tuple(call.kinds.values())
     words = t.proc.vm.copyin(arguments, 4 * len(kinds))

@@ -50,7 +50,7 @@ _OLDEST_NAME: Final = 9
 
 
 # --- processes
-@syscall(pledge="proc")
+@syscall(pledge="proc thread")
 def sys_clone(
     t: Thread, flags: CloneFlagWord, stack: Pointer, parent_tid: IntOut, tls: UserDescAt, child_tid: Pointer
 ) -> clone_calls.Answer:

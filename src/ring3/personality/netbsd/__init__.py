@@ -13,7 +13,7 @@ from ring3 import errors
 from ring3.abi import x86
 from ring3.abi.signals import Signal
 from ring3.abi.table import read_pairs, read_table
-from ring3.abi.x86 import EFLAGS_CF, Arch
+from ring3.abi.x86 import EFLAGS, EFLAGS_CF, MASK32, MASK64, RAX, RDX, Arch
 from ring3.calls.syscall import Pair
 from ring3.errors import EINVAL, Errno
 from ring3.personality.netbsd import signals
@@ -21,7 +21,7 @@ from ring3.personality.netbsd.flags import flag_translations
 from ring3.personality.netbsd.signals import SignalNumbers
 from ring3.personality.netbsd.tables import ERROR_RESULTS, RESTART, NetbsdSysent, homes
 from ring3.proc import lwp
-from ring3.protocols import Abi, Personality
+from ring3.protocols import Abi, LookupRules, Personality
 
 RELEASE: Final = "9.3"
 VERSION: Final = "NetBSD 9.3 (ring3) #0: amd64"
@@ -54,7 +54,7 @@ def _personality(name: str, machine: str, make_abi: Callable[[], Abi]) -> Person
         on_exit=lwp.forget,
         signal_defaults=signals.DEFAULTS,
         own_process=(b"curproc",),
-        slash_follows=True,
+        lookups=LookupRules(slash_follows=True),
     )
 
 
@@ -87,28 +87,30 @@ def errno_numbers() -> dict[type[Errno], int]:
 
 
 def _succeed(regs: memoryview, value: int) -> None:
-    regs[x86.RAX] = value & x86.MASK64
-    regs[x86.RDX] = value.second & x86.MASK64 if value.__class__ is Pair else 0
-    regs[x86.EFLAGS] &= ~EFLAGS_CF
+    regs[RAX] = value & MASK64
+    regs[RDX] = value.second & MASK64 if value.__class__ is Pair else 0
+    if regs[EFLAGS] & EFLAGS_CF:
+        regs[EFLAGS] &= ~EFLAGS_CF
 
 
 def _succeed32(regs: memoryview, value: int) -> None:
     """A result of 64 bits (off_t) takes both registers."""
-    regs[x86.RAX] = value & x86.MASK32
-    regs[x86.RDX] = (value.second if value.__class__ is Pair else value >> 32) & x86.MASK32
-    regs[x86.EFLAGS] &= ~EFLAGS_CF
+    regs[RAX] = value & MASK32
+    regs[RDX] = (value.second if value.__class__ is Pair else value >> 32) & MASK32
+    if regs[EFLAGS] & EFLAGS_CF:
+        regs[EFLAGS] &= ~EFLAGS_CF
 
 
 def _fail(regs: memoryview, number: int) -> None:
-    regs[x86.RAX] = number
-    regs[x86.EFLAGS] |= EFLAGS_CF
+    regs[RAX] = number
+    regs[EFLAGS] |= EFLAGS_CF
 
 
 def _rewind(regs: memoryview, number: int | None) -> None:
     """Back before the two bytes of `syscall` or `int 0x80`."""
     regs[x86.RIP] -= 2
     if number is not None:
-        regs[x86.RAX] = number
+        regs[RAX] = number
 
 
 def pads() -> dict[str, tuple[int, ...]]:

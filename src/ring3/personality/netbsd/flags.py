@@ -33,6 +33,9 @@ AT: Final = (
 )
 
 
+_KEPT: Final = 64
+
+
 def translation(pairs: Iterable[tuple[int, int]], *, same: int = 0, ignored: int = 0) -> Callable[[int], int]:
     """A function from NetBSD's word to the neutral one.  Bits of `same` pass, those of `ignored` vanish, others are UNKNOWN.
 
@@ -41,13 +44,20 @@ def translation(pairs: Iterable[tuple[int, int]], *, same: int = 0, ignored: int
     """
     rows = tuple((theirs, int(neutral)) for theirs, neutral in pairs)
     known = same | ignored | sum(theirs for theirs, _ in rows)
+    kept: dict[int, int] = {}                   # programs ask for few of them, again and again
 
     def translate(word: int) -> int:
-        neutral = word & same
-        for theirs, bits in rows:
-            if word & theirs:
-                neutral |= bits
-        return neutral | UNKNOWN if word & ~known else neutral
+        found = kept.get(word)
+        if found is None:
+            found = word & same
+            for theirs, bits in rows:
+                if word & theirs:
+                    found |= bits
+            if word & ~known:
+                found |= UNKNOWN
+            if len(kept) < _KEPT:
+                kept[word] = found
+        return found
 
     return translate
 

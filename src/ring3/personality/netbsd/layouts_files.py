@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache
 from typing import Any
 
 from ring3.abi.eventrecords import KEvent
@@ -61,6 +62,7 @@ def _no_decoding(_data: bytes) -> Any:
     raise NotImplementedError("the kernel only writes this struct")
 
 
+@lru_cache(maxsize=64)                     # each stat asks, mostly about one file system
 def device_number(dev: int) -> int:
     """A device number as NetBSD packs it: twelve bits of major, twenty of minor.
 
@@ -75,11 +77,12 @@ def device_number(dev: int) -> int:
 def _stat(time: str, gap: str) -> Custom:
     """struct stat; `time` is a struct timespec, `gap` what stands between members to align those of 64 bits."""
     form = struct.Struct(f"<QI{gap}QIII{gap}Q{4 * time}qqIII8x{gap}")
+    pack = form.pack
 
     def encode(a: Attr) -> bytes:
-        times = [part for ns in (a.atime, a.mtime, a.ctime, a.btime) for part in divmod(ns, _SECOND)]
-        return form.pack(
-            device_number(a.dev), a.mode, a.ino & _MASK64, a.nlink & _MASK32, a.uid, a.gid, device_number(a.rdev), *times,
+        return pack(
+            device_number(a.dev), a.mode, a.ino & _MASK64, a.nlink & _MASK32, a.uid, a.gid, device_number(a.rdev) if a.rdev else 0,
+            *divmod(a.atime, _SECOND), *divmod(a.mtime, _SECOND), *divmod(a.ctime, _SECOND), *divmod(a.btime, _SECOND),
             a.size, a.blocks, a.blksize & _MASK32, 0, 0,
         )
 

@@ -86,13 +86,11 @@ class SignalNumbers:
         self._masks_in: dict[int, int] = {}
         self._masks_out: dict[int, int] = {}
 
-    def __call__(self, number: int) -> int:
-        """As `inward`: what `Abi.flags` is asked."""
-        return self.inward(number)
-
     def inward(self, number: int) -> int:
         """The kernel's number; NO_SIGNAL for what is none (0 stays 0: kill(2) asks with it)."""
         return self._in[number] if 0 <= number < NSIG else NO_SIGNAL
+
+    __call__ = inward                           # what `Abi.flags` is asked
 
     def outward(self, signo: int) -> int:
         """NetBSD's number of a signal."""

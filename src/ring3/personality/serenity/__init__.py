@@ -6,15 +6,19 @@ Source: the tree of 2022-12-30, as the reference states it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from copy import copy
+from typing import Final
 
 from ring3 import errors
 from ring3.abi import x86
+from ring3.abi.signals import Signal
 from ring3.abi.table import read_pairs, read_table
 from ring3.abi.x86 import Arch
-from ring3.calls.syscall import Sysent
 from ring3.errors import EINVAL, Errno
-from ring3.protocols import Abi, Personality
+from ring3.personality.serenity import signals
+from ring3.proc import tasks
+from ring3.proc.tracing import TracedRegisters
+from ring3.protocols import Abi, LookupRules, Personality
 
 RELEASE: Final = "1.0-dev"
 VERSION: Final = "0e010790a4"
@@ -32,18 +36,27 @@ def serenity_personality() -> Personality:
         release=RELEASE,
         version=VERSION,
         machine_name="x86_64",
+        on_exec=tasks.after_exec,
+        on_exit=tasks.after_exec,
+        signal_defaults=signals.DEFAULTS,
+        lookups=LookupRules(max_path=4096, max_links=8, guards_links=True),
+        forces_writes=False,            # or what may not be written and executed could be
         root=b"/emul/serenity",         # ring3's own: where --emul serenity=DIR shows a root of that system
     )
 
 
 class _OneAbi(dict[Arch, Abi]):
-    """Built when first asked for; the same whichever instruction enters."""
+    """Built when first asked for; nothing but its own instructions is a way in."""
 
     def __missing__(self, arch: Arch) -> Abi:
-        abi = _build()
+        from ring3.calls.serenity.enforcement import NoWayIn
+
+        own = self[Arch.X86_64] = _build()
         for way_in in Arch:
-            self[way_in] = abi
-        return abi
+            if way_in is not Arch.X86_64:
+                other = self[way_in] = copy(own)
+                other.sysent = NoWayIn(other)
+        return self[arch]
 
 
 class _ErrnoNumbers(dict[type[Errno], int]):
@@ -73,13 +86,9 @@ def _rewind(regs: memoryview, number: int | None) -> None:
         regs[x86.RAX] = number
 
 
-def _no_frame(*_facts: Any) -> bool:
-    """Signal frames are not here yet: a signal that would be handled ends the process, as where a frame finds no room."""
-    return False
-
-
 def _build() -> Abi:
-    from ring3.personality.serenity import layouts_files, layouts_process, layouts_sockets, layouts_system
+    from ring3.calls.serenity.enforcement import CheckedSysent, fault_signal
+    from ring3.personality.serenity import layouts_files, layouts_process, layouts_sockets, layouts_system, sigframe
     from ring3.personality.serenity.flags import FLAGS
 
     names = read_table("serenity/amd64")
@@ -95,9 +104,14 @@ def _build() -> Abi:
         restart_number=-1,
         sysent={},
         names=names,
-        layouts={**layouts_files.LAYOUTS, **layouts_process.LAYOUTS, **layouts_system.LAYOUTS, **layouts_sockets.LAYOUTS},
-        flags=FLAGS,
-        send_signal=_no_frame,
+        layouts={
+            **layouts_files.LAYOUTS, **layouts_process.LAYOUTS, **layouts_system.LAYOUTS, **layouts_sockets.LAYOUTS,
+            TracedRegisters: sigframe.TRACED,
+        },
+        flags={**FLAGS, Signal: signals.SignalNumbers()},
+        send_signal=sigframe.send_signal,
+        other_way_in=sigframe.other_way_in,
+        fault_signal=fault_signal,
     )
-    abi.sysent = Sysent(names, read_pairs("serenity/calls"), abi)
+    abi.sysent = CheckedSysent(names, read_pairs("serenity/calls"), abi)
     return abi

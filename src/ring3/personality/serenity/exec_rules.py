@@ -16,13 +16,15 @@ from ring3.abi.signals import DEFAULT_ACTION, Signal
 from ring3.abi.x86 import Arch
 from ring3.errors import E2BIG, EACCES, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, Errno
 from ring3.exec.check import ask_formats
-from ring3.exec.formats.serenity import loader_descriptor
+from ring3.exec.formats.serenity import loader_descriptor, place
 from ring3.exec.plan import ZERO, Aux, StackImage, VMCmd
 from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
 from ring3.exec.sigreset import default_caught
+from ring3.personality.serenity.sigframe import trampoline
 from ring3.vfs.access import permission
 from ring3.vm.layout import AddressModel
 from ring3.vm.region import PAGE, page_ceil
+from ring3.vm.traits import STACK, SYSCALL
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage, Image
@@ -201,15 +203,8 @@ def stack_commands(image: Image, stack: StackImage) -> list[VMCmd]:
     """The region, which does not grow.  Raises EFAULT where what is to stand on it does not fit."""
     if stack.sp < image.stack_start:
         raise EFAULT("the arguments do not fit on the stack")
-    return [VMCmd(ZERO, image.stack_start, image.stack_top - image.stack_start, 3, label=b"Stack (Main thread)")]
-
-
-def opens(package: ExecPackage) -> tuple[tuple[int, ImageFile | None], ...]:
-    """The main program, for its loader; another system's image finds its program by itself."""
-    image = package.image
-    assert image is not None
-    needs_it = image.has_interpreter and image.personality.exec is SERENITY
-    return ((loader_descriptor(package), package.file),) if needs_it else ()
+    size = image.stack_top - image.stack_start
+    return [VMCmd(ZERO, image.stack_start, size, 3, label=b"Stack (Main thread)", marks=STACK)]
 
 
 def check_sizes(argv: list[bytes], envp: list[bytes], strings: tuple[bytes, ...]) -> None:
@@ -345,6 +340,9 @@ SERENITY: Final = ExecRules(
     build_stack=build_stack,
     registers=registers,
     vdso=False,
-    opens=opens,
+    opens_close=True,
+    sigcode=trampoline,
+    place_sigcode=place,
+    sigcode_name=(b"Signal trampoline", SYSCALL),
     unmarked="serenity",
 )

@@ -13,8 +13,45 @@ from ring3.abi.table import read_pairs
 from ring3.abi.x86 import Arch
 from ring3.personality.index import declared_over
 
-_SUBJECTS: Final = ("exec",)            # modules of ring3.calls.serenity
-MODULES: Final = {Arch.X86_64: tuple(f"ring3.calls.serenity.{subject}" for subject in _SUBJECTS)}
+_SUBJECTS: Final = (                     # modules of ring3.calls.serenity
+    "anonymous",
+    "attribute",
+    "debug",
+    "descriptor",
+    "directory",
+    "exec",
+    "futex",
+    "ids",
+    "io",
+    "ioctl",
+    "jail",
+    "keyboard",
+    "marks",
+    "memory",
+    "message",
+    "names",
+    "open",
+    "pledge",
+    "poll",
+    "process",
+    "profiling",
+    "ptrace",
+    "purging",
+    "sched",
+    "signal",
+    "socket",
+    "system",
+    "thread",
+    "time",
+    "timepage",
+    "tls",
+    "unveil",
+    "wait",
+    "watch",
+)
+MODULES: Final = {
+    Arch.X86_64: (*(f"ring3.calls.serenity.{subject}" for subject in _SUBJECTS), "ring3.personality.serenity.sigframe"),
+}
 INDEX: Final = {Arch.X86_64: "serenity/calls"}
 SHARED: Final = "serenity/shared"
 

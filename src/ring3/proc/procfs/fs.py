@@ -92,7 +92,10 @@ class ProcFS(FileSystem):
         return same_user and same_group and p.dumpable == 1
 
     def check_trace(self, p: Proc) -> None:
-        """Raises EACCES unless the viewer may look into `p`."""
+        """Raises EACCES unless the viewer may look into `p`; EPERM where it promised not to look into others."""
+        t = self.viewer
+        if t is not None and t.proc is not p:
+            t.needs("ptrace")
         if not self.may_trace(p):
             raise EACCES
 
@@ -102,10 +105,10 @@ class ProcFS(FileSystem):
         A file that can be run lies on no mount that forbids it.
         """
         if vnode.type == FileType.REG:
-            return self.system.mounts.root.nameless(vnode, label.removesuffix(b" (deleted)").lstrip(b"/"))  # type: ignore[no-any-return]
+            return self.system.mounts.root.orphan(vnode, label.removesuffix(b" (deleted)").lstrip(b"/"))  # type: ignore[no-any-return]
         for mount in self.system.mounts:
             if mount.fs is self:
-                return mount.root.nameless(vnode, label)  # type: ignore[no-any-return]
+                return mount.root.orphan(vnode, label)  # type: ignore[no-any-return]
         raise EACCES("/proc is not mounted")
 
 

@@ -92,6 +92,9 @@ class DescriptorLink(LinkNode):
         file = self._file()
         if file.dentry is not None:
             return file.dentry
+        viewer = self.fs.viewer
+        if viewer is not None and viewer.proc.veil is not None and viewer.proc is not self.owner:
+            raise ENOENT("unveiled for who has it open")
         vnode = file.vnode if file.vnode is not None else StreamVnode(self.fs, file)
         return self.fs.nameless(vnode, file.label)
 

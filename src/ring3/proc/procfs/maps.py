@@ -26,6 +26,8 @@ def space_of(p: Proc) -> VMSpace | None:
 
 def region_name(vm: VMSpace, region: Region) -> bytes:
     """The last column: a path, or what the region is for."""
+    if region.traits is not None and region.label:              # it has a name of its own, maybe of the program's choice
+        return region.label.replace(b"\n", b"\\012")
     if region.object is not None and region.object.label:
         return region.object.label.replace(b"\n", b"\\012")
     if region.label:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ring3.abi.flags import FileType, OpenFlags, Whence
+from ring3.abi.flags import ACCMODE, FileType, OpenFlags, Whence
 from ring3.errors import EINVAL, EIO, ESRCH
 from ring3.proc.procfs.maps import space_of
 from ring3.proc.procfs.node import Node
@@ -73,11 +73,13 @@ class MemoryNode(Node):
         super().__init__(fs, key, FileType.REG | 0o600, p, about)
 
     def open(self, flags: OpenFlags) -> File:
-        """Raises EACCES, ESRCH."""
+        """Raises EACCES, ESRCH; EPERM without the promise prot_exec: what is written there may be code."""
         self.alive()
         p = self.owner
         assert p is not None
         self.fs.check_trace(p)
+        if flags & ACCMODE and self.fs.viewer is not None:
+            self.fs.viewer.needs("prot_exec")
         vm = space_of(p)
         if vm is None:
             raise ESRCH
@@ -120,7 +122,8 @@ class MemoryFile(RegularFile):
         return count
 
     def pwrite(self, offset: int, data: bytes) -> int:
-        """Private pages are written whatever their protection, shared ones only where they may be written at all.
+        """Private pages are written whatever their protection, where the owner's system has it so; shared ones, and those of a
+        system that is strict, only where they may be written at all.
 
         Raises EIO.
         """
@@ -129,11 +132,11 @@ class MemoryFile(RegularFile):
             raise EINVAL
         if not data or space_of(self.owner_proc) is not self.vm:
             return 0
-        done = 0
+        done, forces = 0, self.owner_proc.personality.forces_writes
         data = data[:PIECE_MAX]
         while done < len(data):
             region = self.vm.find(offset + done)
-            if region is None or not region.max_prot & 2 or (region.shared and not region.prot & 2):
+            if region is None or not region.max_prot & 2 or ((region.shared or not forces) and not region.prot & 2):
                 break
             piece = data[done : done + region.end - offset - done]
             written = self.vm.machine.write(offset + done, piece)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ring3.trace.explain.case import Answer, Case, Row
 from ring3.trace.explain.model import Diagnosis, Explanation
 from ring3.trace.explain.space import areas, entry_area
-from ring3.trace.explain.words import quoted, shown, size
+from ring3.trace.explain.words import counted, quoted, shown, size
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
@@ -72,6 +72,23 @@ def _no_entry(case: Case) -> Answer | None:
     return f"the first instruction would be fetched at {where}, {state}: SIGSEGV", ("check the entry point: readelf -h",)
 
 
+def _missing_library(case: Case) -> Answer | None:
+    missing = [library for library in case.it.libraries if not library.path]
+    if not missing:
+        return None
+    first, more = missing[0], len(missing) - 1
+    name = shown(first.name, 80)
+    others = f" (nor {counted(more, 'other')})" if more else ""
+    directories = list(dict.fromkeys(library.path.rpartition(b"/")[0] for library in case.it.libraries if library.path))[:8]
+    near = case.beginning(directories, first.name.partition(b".so")[0] + b".so")
+    return (
+        (f"its loader will not find the shared library {name}{others}, which {case.spelled(first.wanted_by)} wants, "
+         "so the program starts and ends at once, with status 127"),
+        (*((f"there is {near}: another version?",) if near is not None else ()),
+         "install what has it, or name its directory: --env LD_LIBRARY_PATH=DIR"),
+    )
+
+
 def _short_file(case: Case) -> Answer | None:
     plan = case.it.plan
     assert plan is not None
@@ -103,6 +120,7 @@ def _much_memory(case: Case) -> Answer | None:
 
 TABLE: Final[tuple[Row, ...]] = (
     Row("no entry point", (), _no_entry),
+    Row("missing library", (), _missing_library),
     Row("one word for env", (), _one_word),
     Row("carriage return in an argument", (), _carriage_return),
     Row("cut off", (), _short_file),

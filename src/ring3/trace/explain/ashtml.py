@@ -99,6 +99,8 @@ def _parts(found: Explanation, *, headed: bool) -> list[str]:
         parts.append(_diagnosis("Why", found.diagnosis, "why"))
     parts += [_diagnosis("Warning", warning, "warning") for warning in found.warnings]
     parts.append(_sheet("What happens", _steps(found)))
+    if found.libraries:
+        parts.append(_sheet("Libraries", _libraries(found)))
     if found.plan is not None:
         parts += _plan(found, found.plan)
     if found.rules:
@@ -199,6 +201,17 @@ _SHOW: Final[Mapping[type[Event], Callable[[Any], str]]] = MappingProxyType({
 
 
 # --- what would be built
+
+def _libraries(found: Explanation) -> str:
+    rows = [
+        (f"<code>{_t(library.name)}</code>",
+         f"<code>{_t(library.path)}</code>" if library.path else '<span class="no">not found</span>',
+         escape(library.how) if library.path else f"{_t(library.wanted_by)} wants it")
+        for library in found.libraries
+    ]
+    said = "<p class='dim'>What the program's loader will look for: its doing, not the kernel's.</p>"
+    return said + _table(("library", "where it is", "why there"), rows)
+
 
 def _plan(found: Explanation, plan: ExecPlan) -> list[str]:
     commands = [
@@ -311,7 +324,8 @@ def _compared(explanations: Sequence[Explanation]) -> str:
         if topic.section != section:
             section = topic.section
             rows.append(f'<tr class="part"><th>{escape(section)}</th>{"".join(f"<th>{escape(s)}</th>" for s in systems)}</tr>')
-        cells = "".join(f"<td>{escape(answer)}</td>" for answer in topic.answers)
+        answers = zip(systems, topic.answers, strict=True)
+        cells = "".join(f'<td data-system="{escape(system)}">{escape(answer)}</td>' for system, answer in answers)
         rows.append(f'<tr{" class=differs" if topic.differs else ""}><th>{escape(topic.name)}</th>{cells}</tr>')
     who = f"as {' and '.join(systems)} would do it"
     title = f"<header><h1>{escape(quoted(explanations[0].program))}</h1><p>{escape(who)}</p></header>\n"

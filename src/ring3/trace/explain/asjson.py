@@ -49,6 +49,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "signal": found.signal or None,
         "diagnosis": _plain(found.diagnosis),
         "warnings": _plain(found.warnings),
+        "libraries": [_plain(library) | {"path": _text(library.path) or None} for library in found.libraries],
         "path_search": _plain(found.search),
         "events": [{"event": _EVENTS[type(event)], **_plain(event)} for event in found.events],
         "rules": _plain(found.rules),

@@ -110,6 +110,17 @@ class Case:
                 return path
         return None
 
+    def beginning(self, directories: Sequence[bytes], begin: bytes) -> str | None:
+        """A name in one of the directories that begins so."""
+        for directory in directories:
+            found = self.find(directory)
+            if found is not None and found.vnode.type == FileType.DIR:
+                with suppress(Errno):
+                    for entry in found.vnode.readdir()[:_MOST_NAMES]:
+                        if entry.name.startswith(begin):
+                            return quoted(directory + b"/" + entry.name)
+        return None
+
     def similar(self, directories: Sequence[bytes], name: bytes) -> str | None:
         """A name in one of the directories that looks like this one."""
         names: dict[str, None] = {}

@@ -19,6 +19,7 @@ from ring3.trace.explain.text import outcome
 from ring3.trace.explain.words import columns_of as columns
 from ring3.trace.explain.words import command, counted, limit, prot, quoted, shown, size
 
+_NOTHING: Final = "(not asked)"          # what a system says nothing of, or did not get to
 _TOPIC: Final = 20
 _NARROW: Final = 100
 _FIRST: Final = ("verdict", "checks", "arguments")      # what an exec that fails has too
@@ -116,7 +117,7 @@ def topics(explanations: Sequence[Explanation]) -> list[Topic]:
                 for answer, e in zip(answers, explanations, strict=True)
                 if section in _FIRST or e.plan
             ]
-            rows.append(Topic(section, name, tuple(answer or "-" for answer in answers), tuple(keys)))
+            rows.append(Topic(section, name, tuple(answer or _NOTHING for answer in answers), tuple(keys)))
 
     add("verdict", "outcome", [_verdict(e) for e in explanations])
     add("verdict", "runs", [command([e.plan.exe.path, *e.plan.argv[1:]]) if e.plan else "" for e in explanations])
@@ -141,7 +142,7 @@ def topics(explanations: Sequence[Explanation]) -> list[Topic]:
     for name in _ordered([name for name, _ in registers(e.plan)] for e in explanations if e.plan):
         add("registers", name, [_register(e, name) for e in explanations])
     add("process", "ids", ["; ".join(cred_words(e.before, e.plan.cred)) if e.plan else "" for e in explanations])
-    add("process", "secure", [str(int(e.plan.secure)) if e.plan else "" for e in explanations])
+    add("process", "secure", ["" if e.plan is None else "yes (AT_SECURE)" if e.plan.secure else "no" for e in explanations])
     add("process", "closes", [numbers(e.plan.closes) if e.plan else "" for e in explanations])
     add("process", "name", [shown(e.plan.comm) if e.plan else "" for e in explanations])
     return rows

@@ -175,7 +175,7 @@ _LOADERS: Final = (
         "install the 32-bit C library (Debian: dpkg --add-architecture i386, then libc6:i386)",
     ),
     (b"ld-linux", "glibc for another CPU", "run it on such a machine, or under qemu-user with its libraries"),
-    (b"ld.elf_so", "NetBSD", "give it a NetBSD system to live in: --root DIR"),
+    (b"ld.elf_so", "NetBSD", "give it a NetBSD base set: --emul netbsd=DIR (netbsd32 for i386 programs), or --root DIR"),
     (b"ld-elf", "FreeBSD", "FreeBSD programs are not run here"),
     (b"ld.so", "a BSD or an old Unix", "give it its own system to live in: --root DIR"),
     (b"system/bin/linker", "Android", "give it an Android system to live in: --root DIR, or build it for Linux"),
@@ -364,13 +364,21 @@ def _too_deep(case: Case) -> Answer | None:
 
 # --- deaths
 
+_TOO_LATE: Final = ". This is found out past the point of no return, when the old program is gone already"
+
+
+def death_reason(explanation: Explanation) -> str:
+    """Why it dies behind the point of no return, in a sentence without what follows from it; "" where nothing is known."""
+    found = explanation.diagnosis
+    return found.why.partition(_TOO_LATE)[0] if explanation.outcome == "dies" and found is not None else ""
+
+
 def _death(case: Case) -> Answer | None:
     it = case.it
     if it.outcome != "dies":
         return None
     why, helps = badfiles.impossible_image(case)
-    after = "This is found out past the point of no return, when the old program is gone already"
-    return f"{why}. {after}: {it.error} becomes {signal_name(it.signal)}", helps
+    return f"{why}{_TOO_LATE}: {it.error} becomes {signal_name(it.signal)}", helps
 
 
 TABLE: Final[tuple[Row, ...]] = (

@@ -1,12 +1,12 @@
 """What an explanation is made of: values, in the order in which things happened.
 
 Paths are the guest's, as bytes; errors are names as errno(3) spells them, "" for none.  Not here: how they come to be
-(`watch.py`), how they look (`text.py`, `asjson.py`).
+(`watch.py`), how they look (`text.py`, `asjson.py`, `ashtml.py`: an `Explanation` knows the way there).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.plan import ExecPlan
@@ -149,6 +149,17 @@ class Diagnosis(NamedTuple):
     helps: tuple[str, ...] = ()
 
 
+class Library(NamedTuple):
+    """A shared library the loader will look for after the exec: the name it is wanted by, by which file, where it is ("" for
+    nowhere), and why the loader looks there.
+    """
+
+    name: bytes
+    wanted_by: bytes
+    path: bytes
+    how: str
+
+
 class Tried(NamedTuple):
     """One candidate along PATH that was passed over."""
 
@@ -160,8 +171,8 @@ class Explanation(NamedTuple):
     """One exec, explained.
 
     `outcome`: "runs", "refused" (`error`, `reason`, at `step`), "dies" (by `signal`, past the point of no return).
-    `diagnosis` says why, where it does not run; `warnings` what would go wrong afterwards.  `kinds`, `heads` and
-    `sizes` are about the files whose headers were read, in order.
+    `libraries` are what the loader looks for afterwards.  `diagnosis` says why, where it does not run; `warnings` what would go
+    wrong afterwards.  `kinds`, `heads` and `sizes` are about the files whose headers were read, in order.
     """
 
     personality: str
@@ -185,3 +196,33 @@ class Explanation(NamedTuple):
     kinds: tuple[FileKind, ...] = ()
     heads: tuple[bytes, ...] = ()
     sizes: tuple[int, ...] = ()
+    libraries: tuple[Library, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program would run."""
+        return self.outcome == "runs"
+
+    def text(self, width: int = 100, *, colour: bool = False, everything: bool = False) -> str:
+        """As `ring3 explain` prints it; `everything`: long lists in full."""
+        from ring3.trace.explain.text import render
+
+        return render(self, width, colour=colour, everything=everything)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values: one of the `explanations` of `ring3 explain --json` (docs/explain.md has the fields)."""
+        from ring3.trace.explain.asjson import plain
+
+        return plain(self)
+
+    def json(self) -> str:
+        """What `ring3 explain --json` prints."""
+        from ring3.trace.explain.asjson import dumps
+
+        return dumps([self])
+
+    def html(self) -> str:
+        """A self-contained page, as `ring3 explain --html` writes it."""
+        from ring3.trace.explain.ashtml import page
+
+        return page([self])

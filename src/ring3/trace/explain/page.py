@@ -100,22 +100,28 @@ class Page:
 
 
 def wrap(text: str, room: int) -> list[str]:
-    """The words of a text in lines of at most `room` columns; a word that is too long is cut.
+    """The words of a text in lines of at most `room` columns; a word that is too long is cut, behind a slash if it can be.
 
-    >>> wrap("a program is run", 9), wrap("abcdefgh", 4)
-    (['a program', 'is run'], ['abcd', 'efgh'])
+    >>> wrap("a program is run", 9), wrap("abcdefgh", 4), wrap("-> /usr/lib/libc.so", 12)
+    (['a program', 'is run'], ['abcd', 'efgh'], ['-> /usr/lib/', 'libc.so'])
     """
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
-        if not line or columns(line) + 1 + columns(word) <= room:
+        if not line or columns(line) + 1 + columns(word) <= room or columns(word) > room:
             line = f"{line} {word}" if line else word
         else:
             lines.append(line)
             line = word
         while columns(line) > room:
-            cut = len(line) if line.isascii() else room // 2
-            cut = max(min(cut, room), 1)
-            lines.append(line[:cut])
-            line = line[cut:]
+            cut = _cut(line, room)
+            lines.append(line[:cut].rstrip(" "))
+            line = line[cut:].lstrip(" ")
     return [*lines, line] if line or not lines else lines
+
+
+def _cut(line: str, room: int) -> int:
+    """Where to cut a line that is too long: behind its last slash or blank, unless that is far to the left."""
+    limit = max(room if columns(line) == len(line) else room // 2, 1)
+    behind = max(line.rfind("/", 0, limit), line.rfind(" ", 0, limit)) + 1
+    return behind if behind > limit // 3 else limit

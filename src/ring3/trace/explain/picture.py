@@ -11,6 +11,7 @@ from ring3.exec.plan import WRITE
 from ring3.trace.explain.page import INDENT, LABEL, Page
 from ring3.trace.explain.space import Area, Object, cells, objects
 from ring3.trace.explain.stackdump import Item, dump, registers
+from ring3.trace.explain.words import columns_of as columns
 from ring3.trace.explain.words import counted, prot, shown, size
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _BAR: Final = 32
 _FOLD: Final = 8                    # a list longer than this is shown by its ends
 _KEPT: Final = 3
+_COMMAND: Final = 38                # the column of what a command shows
 _SHADES: Final = {0: "·", 1: "░", 2: "▒", 3: "▒", 4: "█", 5: "█", 6: "█", 7: "█"}
 
 
@@ -45,13 +47,17 @@ def show_commands(page: Page, plan: ExecPlan) -> None:
     for number, command in enumerate(plan.vmcmds):
         bits = prot(command.prot) if command.kind != WRITE else "   "
         left = f"{command.kind:5} {command.addr:012x} +{size(command.length):>9}  {bits}"
-        page.row("vmcmds" if number == 0 else "", left, command_words(plan, command), at=38)
+        words = command_words(plan, command)
+        if INDENT + LABEL + _COMMAND + columns(words) > page.width:
+            words = command_words(plan, command, is_brief=True)
+        page.row("vmcmds" if number == 0 else "", left, words, at=_COMMAND)
 
 
-def command_words(plan: ExecPlan, command: VMCmd) -> str:
-    """What a command shows or writes."""
+def command_words(plan: ExecPlan, command: VMCmd, *, is_brief: bool = False) -> str:
+    """What a command shows or writes; `is_brief`: a file by its last name."""
     if command.file is not None:
-        return f"{shown(command.file.path, 80)} from {command.offset:#x}"
+        path = command.file.path
+        return f"{short_name(path)}+{command.offset:#x}" if is_brief else f"{shown(path, 80)} from {command.offset:#x}"
     if command.kind == WRITE:
         if command.addr == plan.stack.sp:
             return "the stack's contents"

@@ -9,6 +9,7 @@ from ring3.exec.first import DEFAULT_PATH, along_path
 from ring3.exec.package import ExecRequest
 from ring3.trace.explain.afterwards import warnings
 from ring3.trace.explain.changes import rules
+from ring3.trace.explain.libraries import libraries
 from ring3.trace.explain.model import Explanation, Tried
 from ring3.trace.explain.watch import explain
 
@@ -56,6 +57,7 @@ def finished(t: Thread, explanation: Explanation) -> Explanation:
     """With why, what would help, what would go wrong afterwards, and what would change it."""
     explanation = explanation._replace(descriptors=tuple(sorted(t.proc.fds.files)), rules=rules(t, explanation))
     if explanation.outcome == "runs":
+        explanation = explanation._replace(libraries=libraries(t, explanation))
         return explanation._replace(warnings=warnings(t, explanation))
     from ring3.trace.explain.diagnoses import diagnose
 

@@ -27,6 +27,7 @@ from ring3.trace.explain.page import Page
 from ring3.trace.explain.picture import show_plan
 from ring3.trace.explain.words import command, counted, limit, meaning, mode, quoted, shown, signal_name, size
 
+_LIBRARIES: Final = 8           # that are shown unless all are asked for
 COLUMN: Final = 36              # where the second column of a row begins
 _PURPOSES: Final = {"program": "", "interpreter": "the script's interpreter", "loader": "the loader that the program names"}
 
@@ -42,6 +43,8 @@ def render(explanation: Explanation, width: int, *, colour: bool = False, everyt
     for event in grouped(explanation.events):
         _SHOW[type(event)](page, event, before)
         before = event
+    if explanation.libraries:
+        show_libraries(page, explanation)
     if explanation.plan is not None:
         show_plan(page, explanation)
     page.blank()
@@ -128,6 +131,20 @@ def show_diagnosis(page: Page, diagnosis: Diagnosis, label: str, style: str) -> 
             [diagnosis.helps[0]] if len(diagnosis.helps) == 1 else [f"· {h}" for h in diagnosis.helps],
             "good",
         )
+
+
+def show_libraries(page: Page, explanation: Explanation) -> None:
+    """What the loader will look for: those that are missing, and the first of the others."""
+    page.row("libraries", "what the loader will look for, not the kernel", style="dim")
+    room = len(explanation.libraries) if page.everything else _LIBRARIES
+    kept = sorted(explanation.libraries, key=lambda library: bool(library.path))[:room]
+    for library in kept:
+        if library.path:
+            page.detail(shown(library.name), f"{shown(library.path)}  ({library.how})", at=COLUMN)
+        else:
+            page.detail(shown(library.name), f"✗ not found; {shown(library.wanted_by)} wants it", at=COLUMN, right_style="bad")
+    if len(kept) < len(explanation.libraries):
+        page.detail(f"… and {len(explanation.libraries) - len(kept)} more, all found: --all", style="dim")
 
 
 def show_rules(page: Page, explanation: Explanation) -> None:

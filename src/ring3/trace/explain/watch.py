@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from ring3.abi.elf import MAGIC
 from ring3.errors import ENOEXEC, Errno
 from ring3.exec.check import judge
 from ring3.exec.package import ExecPackage, ExecRequest
@@ -133,9 +134,13 @@ class WatchedFormat:
             verdict = "rewritten" if package.step == "script" else "mine"
             return FormatSaid(self.name, verdict, _detail(kind), refusal.name)
         if isinstance(refusal, ENOEXEC):
-            first = package.header[:4].hex(" ")
-            return FormatSaid(self.name, "not mine", refusal.reason or f"the first bytes are {first}", refusal.name)
+            return FormatSaid(self.name, "not mine", refusal.reason or _not_its(package.header), refusal.name)
         return FormatSaid(self.name, "refused", str(refusal), refusal.name)
+
+
+def _not_its(header: bytes) -> str:
+    """Why a format that gives no reason leaves a file to others."""
+    return "an ELF file, but not one for it" if header[:4] == MAGIC else f"the first bytes are {header[:4].hex(' ')}"
 
 
 def _detail(kind: FileKind) -> str:

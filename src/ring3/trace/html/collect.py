@@ -5,6 +5,10 @@
         status = kernel.run(["make"]).returncode
     write_report(recorder, "make.html", command=["make"], status=status)
 
+It is told by the kernel itself, as the stream of events is, and does not listen to that stream: it needs the arguments of a call as
+values and the address space before an exec, and the stream would have to make the text of each call's beginning for it, which costs
+every call as much again.
+
 Invariant: at most `limit` calls are kept; what comes later is counted as missing, processes and their ends excepted.  Not here:
 what became of files (`paths.py`), how it is written (`report.py`).
 """
@@ -145,7 +149,7 @@ class Recorder(Instrument):
         error = refusal.name if refusal is not None else ""
         self.document.call_ended(begun.row, at, text, _result(thread, call, result), error)
         if begun.args and call.call is not NOSYS:
-            self._paths.call(thread, call, begun.args, result)
+            self._paths.call(thread, call, begun.args, result, self.document.duration(begun.row))
         if refusal is not None and call.name in _EXECS:
             self._refused(thread, call, begun, error, at)
         if thread.state is ThreadState.DEAD and not thread.proc.zombie and thread in self._threads:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from ring3.trace.explain import words
+from ring3.trace.html.texts import Texts
 
 VERSION: Final = 1
 LONGEST: Final = 2000           # characters of a string
@@ -68,7 +69,7 @@ class Document:
     """A run, as a report shows it.  Times are ns since its beginning; a process or thread goes by the index it was given."""
 
     def __init__(self) -> None:
-        self._strings: dict[str, int] = {"": 0}
+        self._strings = Texts()
         self._procs: list[dict[str, Any]] = []
         self._threads: list[dict[str, Any]] = []
         self._alive: dict[int, set[int]] = {}
@@ -85,16 +86,19 @@ class Document:
         self._mapped = 0
         self.dropped = 0                # execs, signals, refusals and files that were left out
 
-    def _text(self, text: str | bytes) -> int:
-        known = self._strings.get(text) if isinstance(text, str) else None
-        if known is None:
-            seen = shown(text)
-            if self._room < len(seen):
-                seen = "…"
-            known = self._strings.setdefault(seen, len(self._strings))
-            if known == len(self._strings) - 1:
-                self._room -= len(seen)
-        return known
+    def _text(self, text: str | bytes, *, stays: bool = False) -> int:
+        """The number of a string; `stays`: what things are told apart by, so it has one number only."""
+        strings = self._strings
+        if isinstance(text, str) and strings.knows(text):
+            return strings.add(text, stays=stays)
+        seen = shown(text)
+        if self._room < len(seen):
+            seen = "…"
+        before = len(strings)
+        number = strings.add(seen, stays=stays or seen == "…")
+        if len(strings) > before:
+            self._room -= len(seen)
+        return number
 
     def _takes(self, rows: list[Any]) -> bool:
         """Whether there is room for one more."""
@@ -135,7 +139,7 @@ class Document:
         self._began.append(at)
         self._took.append(_NEVER)
         self._thread.append(thread)
-        self._name.append(self._text(name))
+        self._name.append(self._text(name, stays=True))
         self._args.append(self._text(args))
         self._result.append(0)
         self._error.append(0)
@@ -146,7 +150,11 @@ class Document:
         self._took[row] = max(at - self._began[row], 0)
         self._args[row] = self._text(args)
         self._result[row] = self._text(result)
-        self._error[row] = self._text(error)
+        self._error[row] = self._text(error, stays=True)
+
+    def duration(self, row: int) -> int:
+        """How many ns a call took that ended."""
+        return max(self._took[row], 0)
 
     def call_said(self, row: int, args: str, result: str) -> None:
         """What is known of a call that has no end."""
@@ -164,7 +172,7 @@ class Document:
         if self._mapped > MAPPED:
             before = after = None
         self._execs.append({
-            "thread": thread, "at": at, "path": self._text(path), "name": self._text(name), "error": self._text(error),
+            "thread": thread, "at": at, "path": self._text(path), "name": self._text(name), "error": self._text(error, stays=True),
             "argv": [self._text(word) for word in argv[:_WORDS]], "argc": len(argv),
             "facts": [[self._text(key), self._text(value)] for key, value in facts],
             "before": self._map(before), "after": self._map(after),
@@ -210,8 +218,7 @@ class Document:
 
     def names(self) -> dict[str, int]:
         """The names of calls that occur, with their place in the table of strings."""
-        texts = list(self._strings)
-        return {texts[index]: index for index in sorted(set(self._name))}
+        return {self._strings[index]: index for index in sorted(set(self._name))}
 
     def pieces(self, head: Head, *, made_by: str, subjects: dict[str, int], meanings: dict[str, str]) -> Iterator[str]:
         """The document as JSON, a piece at a time; `subjects` gives a call's subject, `meanings` what an error's name means."""
@@ -231,8 +238,7 @@ class Document:
             yield f',"{key}":'
             yield from _list(map(_json, value))
         yield ',"subjects":' + _json({str(index): subjects[name] for name, index in names.items() if name in subjects})
-        texts = list(self._strings)
-        errors = {texts[index] for index in {*self._error, *(row["error"] for row in self._execs)}}
+        errors = {self._strings[index] for index in {*self._error, *(row["error"] for row in self._execs)}}
         yield ',"meanings":' + _json({error: meanings[error] for error in sorted(errors) if error in meanings})
         yield ',"calls":{"at":'
         yield from _list(map(str, _deltas(self._began)))
@@ -243,7 +249,7 @@ class Document:
             yield f',"{key}":'
             yield from _list(map(str, column))
         yield '},"strings":'
-        yield from _list(map(_json, texts))
+        yield from _list(map(_json, self._strings))
         yield "}"
 
     def _file_row(self, path: str, row: FileRow) -> dict[str, Any]:

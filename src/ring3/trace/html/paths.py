@@ -1,16 +1,18 @@
 """What system calls did to files, by path: opened, read, written, made, renamed, removed, looked for in vain.
 
 A table says which call does what; paths of descriptors are those they were opened by.  A path that was refused is shown as it was
-asked for, behind the directory it was asked in.
+asked for, behind the directory it was asked in.  An open that could have made its file did so when the file is no older than the
+call (or O_EXCL says so; file systems of the host tell no one's age).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ring3.abi.flags import AT_FDCWD
+from ring3.abi.flags import AT_FDCWD, FileType, OpenFlags
 from ring3.calls.sysarg import CString, Descriptor
 from ring3.errors import Errno
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from ring3.vfs.dentry import Dentry
 
 _OPENS: Final = frozenset({"open", "openat", "openat2", "creat"})
+_MAKES: Final = frozenset({"creat"})                    # opens that need no flag to make a file
+_EXCLUSIVE: Final = OpenFlags.CREAT | OpenFlags.EXCL
 _TEMPORARY: Final = frozenset({"EAGAIN", "EINTR"})     # no word about the file
 
 # Calls that move bytes: descriptors that are read and that are written, by the place of the argument.
@@ -57,8 +61,8 @@ class Paths:
         self._document = document
         self._shapes: dict[Bound, _Shape] = {}
 
-    def call(self, t: Thread, call: Bound, args: tuple[Any, ...], result: int | Errno | None) -> None:
-        """A call of `t` ended with `result`."""
+    def call(self, t: Thread, call: Bound, args: tuple[Any, ...], result: int | Errno | None, took: int = 0) -> None:
+        """A call of `t` ended with `result`, after `took` ns."""
         name = call.name
         if name in _READS or name in _WRITES:
             self._moved(t, name, args, result)
@@ -78,7 +82,10 @@ class Paths:
         elif name in _OPENS and result is not None:
             path = _path_of(t, result)
             if path:
-                self._document.file(path).opens += 1
+                row = self._document.file(path)
+                row.opens += 1
+                if "created" not in row.deeds and _made(t, name, args, result, took):
+                    row.deeds.add("created")
         elif name in _DEEDS:
             for path, deed in zip(_asked(t, shape, args), _DEEDS[name], strict=False):
                 if deed:
@@ -116,6 +123,23 @@ def _path_of(t: Thread, fd: int) -> bytes:
         return b""
     path = dentry.path(t.system.mounts.root)
     return b"" if path.startswith(b"(unreachable)") else path
+
+
+def _made(t: Thread, name: str, args: tuple[Any, ...], fd: int, took: int) -> bool:
+    """Whether an open that succeeded made the file it opened."""
+    flags = next((arg for arg in args if isinstance(arg, OpenFlags)), OpenFlags(0))
+    if not flags & OpenFlags.CREAT and name not in _MAKES:
+        return False
+    file = t.fds.files.get(fd)
+    if file is None or file.dentry is None or file.dentry.vnode.type != FileType.REG:
+        return False
+    if flags & _EXCLUSIVE == _EXCLUSIVE:
+        return True
+    try:
+        born = file.dentry.vnode.getattr().btime
+    except Errno:
+        return False
+    return born >= time.time_ns() - took > 0
 
 
 def _asked(t: Thread, shape: _Shape, args: tuple[Any, ...]) -> Iterator[bytes]:

@@ -16,7 +16,9 @@ from ring3.trace.html.subjects import meanings, subjects
 
 _HERE: Final = os.path.dirname(__file__)
 STYLES: Final = ("base.css", "report.css")
-SCRIPTS: Final = ("dom", "data", "list", "calls", "timeline", "maps", "programs", "files", "overview", "main")     # in this order
+SCRIPTS: Final = (      # in this order
+    "dom", "data", "list", "calls", "timeline", "timekeys", "maps", "programs", "files", "overview", "main",
+)
 
 
 def write_document(

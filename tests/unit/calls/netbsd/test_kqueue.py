@@ -86,6 +86,32 @@ class TestFiles:
             assert [event[4] for event in q.events()] == [sent]
             assert q.events() == []
 
+    def test_what_is_always_ready_is_told_of_once(self, q: Queue) -> None:
+        """Go's poller takes in every /dev/null: told of anew each time it would never sleep."""
+        fd = q.g.call("open", q.g.put(b"/dev/null\0"), 2, 0)
+        q.add(fd, READ, CLEAR)
+        q.add(fd, WRITE, CLEAR)
+        assert [event[:2] for event in q.events()] == [(fd, READ), (fd, WRITE)]
+        assert [q.events() for _ in range(3)] == [[]] * 3
+        q.add(fd, READ, CLEAR)                                       # asked for once more
+        assert [event[:2] for event in q.events()] == [(fd, READ)]
+
+    def test_a_file_that_grows_is_told_of_again(self, q: Queue) -> None:
+        fd = q.g.call("open", q.g.put(b"/grows\0"), 0x602, 0o644)
+        other = q.g.call("open", q.g.put(b"/grows\0"), 0, 0)
+        q.g.call("write", fd, q.g.put(b"abc"), 3)
+        q.add(other, READ, CLEAR)
+        assert [event[4] for event in q.events()] == [3]
+        assert q.events() == []
+        q.g.call("read", other, q.buffer, 2)
+        assert q.events() == []                                      # less is nothing new
+        q.g.call("write", fd, q.g.put(b"d"), 1)
+        assert [event[4] for event in q.events()] == [2]
+        q.g.call("read", other, q.buffer, 2)
+        assert q.events() == []
+        q.g.call("write", fd, q.g.put(b"e"), 1)
+        assert [event[4] for event in q.events()] == [1]
+
     def test_the_end_is_an_event(self, q: Queue) -> None:
         reader, writer = pipe(q.g)
         q.add(reader, READ)

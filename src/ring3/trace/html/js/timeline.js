@@ -26,13 +26,14 @@ class TimeLine {
     this.scroller = el("div", { class: "tl-scroll", onscroll: () => this.ask() }, this.inner);
     this.said = el("output", { class: "dim mono tl-said" });
     this.tip = el("div", { class: "tip sheet", role: "status", hidden: true });
-    this.card = el("div", { class: "tl-card", hidden: true });
-    this.node = el("section", { class: "timeline sheet", "aria-label": "Time line", tabindex: 0, onkeydown: (event) => this.key(event) },
+    this.card = el("div", { class: "tl-card", hidden: true, "aria-live": "polite" });
+    const keys = "+ − 0 zoom, ← → move, n p next and previous call, ↑ ↓ other lanes, Enter its row, Esc closes";
+    this.node = el("section", { class: "timeline sheet", "aria-label": `Time line; keys: ${keys}`, tabindex: 0, onkeydown: (event) => this.key(event) },
       el("div", { class: "bar" }, el("h2", {}, "Time line"), el("span", { class: "legend" }, ...SUBJECTS.map((name) => el("span", { class: `key k-${name}` }, name)),
         el("span", { class: "key k-failed" }, "failed")),
         this.said, el("span", { class: "push" }), button("−", "Zoom out (−)", () => this.zoom(2)), button("+", "Zoom in (+)", () => this.zoom(0.5)),
         button("fit", "Show the whole run (0)", () => this.fit()), button("calls ↓", "Show the calls of this part in the table", () => this.page.callsWithin([this.from, this.to]))),
-      this.overview, this.axis, this.scroller, this.tip, this.card);
+      this.overview, this.axis, this.scroller, el("p", { class: "dim tl-keys", "aria-hidden": "true" }, keys), this.tip, this.card);
     this.inner.style.height = `${this.run.lanes.length * LANE + 4}px`;
     this.listen();
     new ResizeObserver(() => this.ask()).observe(this.node);
@@ -78,19 +79,6 @@ class TimeLine {
   zoom(factor, x = this.width / 2) {
     const at = this.from + x * this.perPixel;
     this.look(at - (at - this.from) * factor, at + (this.to - at) * factor);
-  }
-
-  key(event) {
-    if (event.target !== this.node || event.ctrlKey || event.altKey || event.metaKey) return;
-    const step = (this.to - this.from) / 5;
-    const act = {
-      ArrowLeft: () => this.pan(-step), ArrowRight: () => this.pan(step), "+": () => this.zoom(0.5), "=": () => this.zoom(0.5), "-": () => this.zoom(2),
-      0: () => this.fit(), Home: () => this.pan(-this.whole), End: () => this.pan(this.whole),
-      ArrowUp: () => this.scroller.scrollBy(0, -LANE), ArrowDown: () => this.scroller.scrollBy(0, LANE),
-    }[event.key];
-    if (!act) return;
-    act();
-    event.preventDefault();
   }
 
   // --- pointers: one drags, two pinch, a short one chooses
@@ -160,7 +148,7 @@ class TimeLine {
   choose(row) {
     this.chosen = row;
     this.tip.hidden = true;
-    this.card.replaceChildren(el("button", { class: "plain close", "aria-label": "Close", onclick: () => { this.card.hidden = true; this.chosen = -1; this.ask(); } }, "✕"),
+    this.card.replaceChildren(el("button", { class: "plain close", "aria-label": "Close", onclick: () => { this.close(); this.node.focus(); } }, "✕"),
       callCard(this.run, row, this.page), el("p", { class: "bar" }, el("button", { onclick: () => this.page.showCall(row) }, "in the call table")));
     this.card.hidden = false;
     this.ask();
