@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
+import random
 import select
 import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,7 @@ from tests.unit.machine.guest import (
 )
 
 if TYPE_CHECKING:
+    from ring3.machine.native.cpu import NativeCpu
     from ring3.machine.native.space import NativeSpace
 
 pytestmark = pytest.mark.needs_ptrace
@@ -199,6 +202,52 @@ def test_a_late_interrupt_is_not_reported_and_disturbs_no_injected_call(machine:
     assert child.read(TEXT, 1) == b"\xb8"
     run(machine, cpu)
     assert at_call(cpu, 2)
+
+
+def test_an_interrupt_asked_for_while_queued_survives_an_injected_call(machine: NativeMachine) -> None:
+    cpu = load(machine, SPIN)
+    cpu.resume()
+    cpu.interrupt()
+    cpu.home.map_anonymous(0x70_0000, PAGE, 3)           # carried out by this very stub
+    cpu.home.map_anonymous(0x71_0000, PAGE, 3)
+    assert machine.wait() is cpu
+    assert (cpu.kind, cpu.regs[RIP]) == (StopKind.INTERRUPT, TEXT)
+
+
+def test_a_fault_overtaken_by_an_interrupt_is_not_lost(machine: NativeMachine) -> None:
+    """The stop that was asked for may come first, with the fault in the stub's queue; who maps then must not meet it."""
+    dice = random.Random(1)
+    # dec ecx; jnz back; mov [0x10], eax
+    cpu = load(machine, bytes.fromhex("ffc975fc 890425 10000000"))
+    kinds = set()
+    with two_cpus(cpu):
+        for _ in range(3000):
+            cpu.regs[RIP], cpu.regs[RCX] = TEXT, dice.randrange(1, 40_000)
+            cpu.resume()
+            if machine.wait(block=False) is None:
+                cpu.interrupt()
+                assert machine.wait() is cpu
+            kinds.add(cpu.kind)
+            cpu.home.map_anonymous(0x70_0000, PAGE, 3)
+            if cpu.kind is StopKind.FAULT:
+                assert (cpu.fault.signal, cpu.fault.addr) == (signal.SIGSEGV, 0x10)
+    assert kinds == {StopKind.INTERRUPT, StopKind.FAULT}
+
+
+@contextlib.contextmanager
+def two_cpus(cpu: NativeCpu) -> Iterator[None]:
+    """The kernel thread on one CPU and this stub on another, so that they truly run at once."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        first, *rest = sorted(os.sched_getaffinity(0))
+        if not rest:
+            pytest.skip("one CPU")
+        os.sched_setaffinity(0, {first})
+        os.sched_setaffinity(cpu.pid, {rest[0]})
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_threads_of_a_space_share_memory_and_run_at_once(machine: NativeMachine) -> None:

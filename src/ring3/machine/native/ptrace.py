@@ -5,8 +5,12 @@ that all stubs see.  `step` is the hot path; `call`, `batch` and `compare_exchan
 for the kernel, which takes one stop whatever the length of the batch.
 
 The late interrupt: a `PTRACE_INTERRUPT` (or a signal from outside) may have been on its way when the stub stopped for
-another reason, and then shows itself inside an injected call.  `_settle` lets the stub go on until its `int3`; a
-signal is sent again afterwards, so that the next `wait` reports it.
+another reason, and then shows itself inside an injected call.  `_inject` lets the stub go on until its `int3`; a
+signal is sent again afterwards and an interrupt asked for again, so that the next `wait` reports it.
+
+The overtaken fault: a stop that was asked for comes before a fault the stub has just had, which then waits in its
+queue (kernel/signal.c, `get_signal`).  Whoever reports such a stop asks `fault_pending` first: an injected call would
+meet the guest's fault and take it for its own.
 
 Registers are always written with orig_rax = -1 (`step` does it): otherwise a result of -512 to -516 makes the host
 repeat the call.  While an injected call runs the stub has registers of ours alone, so TF, NT, AC and DF are clear.
@@ -16,6 +20,7 @@ Sources: ptrace(2), Linux include/uapi/linux/ptrace.h, wait(2).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -39,6 +44,7 @@ PTRACE_GETREGSET: Final = 0x4204
 PTRACE_SETREGSET: Final = 0x4205
 PTRACE_SEIZE: Final = 0x4206
 PTRACE_INTERRUPT: Final = 0x4207
+PTRACE_PEEKSIGINFO: Final = 0x4209
 PTRACE_GET_RSEQ_CONFIGURATION: Final = 0x420F
 PTRACE_O_TRACESYSGOOD: Final = 1
 PTRACE_O_EXITKILL: Final = 1 << 20
@@ -79,6 +85,10 @@ _CALL_AT: Final = (REGS + R10) * 8
 _FAULT_SIGNALS: Final = frozenset((
     signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
 ))
+_MAX_PEEKED: Final = 16
+_PEEK_ARGS: Final = struct.Struct("<QIi")        # struct ptrace_peeksiginfo_args: off, flags, nr
+_SIGINFO_HEAD: Final = struct.Struct("<iii")     # si_signo, si_errno, si_code; 128 bytes with what follows
+_SIGINFO_SIZE: Final = 128
 _FUNCTION: Final = ctypes.CFUNCTYPE(None)
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -106,6 +116,21 @@ def ptrace(request: int, pid: int, addr: int = 0, data: int = 0) -> int:
     if result < 0:
         raise oserror(ctypes.get_errno())
     return result
+
+
+def fault_pending(pid: int) -> bool:
+    """Whether a fault of its own waits in a stopped stub's queue.  False too for one that is dying."""
+    args = ctypes.create_string_buffer(_PEEK_ARGS.pack(0, 0, _MAX_PEEKED), _PEEK_ARGS.size)
+    found = ctypes.create_string_buffer(_MAX_PEEKED * _SIGINFO_SIZE)
+    try:
+        count = ptrace(PTRACE_PEEKSIGINFO, pid, ctypes.addressof(args), ctypes.addressof(found))
+    except ProcessLookupError:
+        return False
+    for index in range(count):
+        number, _, reason = _SIGINFO_HEAD.unpack_from(found, index * _SIGINFO_SIZE)
+        if reason > 0 and number in _FAULT_SIGNALS:
+            return True
+    return False
 
 
 class Block:
@@ -322,6 +347,7 @@ class Tracer:
         self.scratch.words[TASK] = pid
         control[WAIT_FOR], control[BLOCK], control[OPTIONS] = pid, self.scratch.address, WAIT_ALL
         stray: list[int] = []
+        asked = False
         block = self.scratch
         try:
             while True:
@@ -335,6 +361,7 @@ class Tracer:
                     return block
                 if not status >> 16:
                     stray.append(number)
+                asked |= status >> 16 == PTRACE_EVENT_STOP
                 control[BLOCK], block = 0, self.fallback
                 try:
                     ptrace(PTRACE_CONT, pid)
@@ -350,6 +377,9 @@ class Tracer:
             control[WAIT_FOR] = self._everybody
             for number in stray:
                 os.kill(pid, number)
+            if asked:
+                with contextlib.suppress(ProcessLookupError):
+                    ptrace(PTRACE_INTERRUPT, pid)
 
 
 _PADDING: Final = tuple((0,) * (8 - n) for n in range(9))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ring3.abi.stop import Fault, StopKind
 from ring3.abi.x86 import ORIG_RAX, RAX, RIP, RSP, Arch
-from ring3.machine.native.ptrace import INFO, PTRACE_EVENT_STOP, SYSCALL_STATUS
+from ring3.machine.native.ptrace import INFO, PTRACE_EVENT_STOP, SYSCALL_STATUS, fault_pending
 
 if TYPE_CHECKING:
     from ring3.machine.native.cpu import NativeCpu
@@ -30,11 +30,12 @@ _VSYSCALLS: Final = (96, 201, 309)                   # gettimeofday, time, getcp
 def describe(cpu: NativeCpu, status: int, *, asked: bool) -> bool:
     """Fill in why a thread stopped; False when it has no reason anyone asked for and is to go on.
 
-    `status` is what wait4(2) said, `asked` whether an interrupt of this thread was asked for.
+    `status` is what wait4(2) said, `asked` whether an interrupt of this thread was asked for.  An interrupt that overtook
+    a fault gives way to it: the fault is the next stop.
     """
     if status >> 16:                                 # a late interrupt, or the group stop of a SIGSTOP from outside
         cpu.kind = StopKind.INTERRUPT
-        return asked and status >> 16 == PTRACE_EVENT_STOP
+        return asked and status >> 16 == PTRACE_EVENT_STOP and not fault_pending(cpu.pid)
     if status == SYSCALL_STATUS:
         arch = ENTRIES.get(cpu.block.words[INFO])
         if arch is None:                             # it died before it could be asked
