@@ -41,10 +41,10 @@ def test_the_same_functions(path: str) -> None:
                     names.setdefault(symbol["st_value"], set()).add(symbol.name)
                     count += 1
     for start, known in names.items():
-        symbol = symbols.find(start)
-        assert symbol is not None
-        assert symbol.start == start
-        assert symbol.name in known
+        ours = symbols.find(start)
+        assert ours is not None
+        assert ours.start == start
+        assert ours.name in known
     assert count == len(symbols)
 
 
