@@ -13,6 +13,7 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from ring3.trace.explain.code import SHOWN, instructions
 from ring3.trace.explain.compare import topics
 from ring3.trace.explain.model import (
     Arguments,
@@ -240,8 +241,18 @@ def _plan(found: Explanation, plan: ExecPlan) -> list[str]:
         _sheet("Commands", _table(("what", "address", "length", "prot", "from"), commands, addresses=(1,))),
         _sheet("Stack, from the top", _stack(plan)),
         _sheet("Registers", _table(("register", "value"), words, addresses=(1,)), '<p class="dim">All others are zero.</p>'),
+        *_code(found, plan),
         _sheet("Process", f'<dl class="facts">{listed}</dl>'),
     ]
+
+
+def _code(found: Explanation, plan: ExecPlan) -> list[str]:
+    """The first instructions, where they can be read."""
+    lines = instructions(found.code, plan.start, plan.arch, SHOWN)
+    if not lines:
+        return []
+    rows = [(f"{at:x}", code.hex(" "), escape(text)) for at, code, text in lines]
+    return [_sheet("First instructions", _table(("address", "bytes", "instruction"), rows, addresses=(0, 1)))]
 
 
 def _space(plan: ExecPlan) -> str:

@@ -123,6 +123,7 @@ def _plan(found: Explanation, plan: ExecPlan) -> dict[str, Any]:
         },
         "stack": {"pointer": hex(plan.stack.sp), "items": [_item(item) for item in dump(plan)]},
         "registers": {name: hex(value) for name, value in registers(plan)},
+        "code": {"address": hex(plan.start), "bytes": found.code.hex()},
         "secure": plan.secure,
         "descriptors": {
             "before": list(found.descriptors),

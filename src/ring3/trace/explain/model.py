@@ -172,7 +172,8 @@ class Explanation(NamedTuple):
 
     `outcome`: "runs", "refused" (`error`, `reason`, at `step`), "dies" (by `signal`, past the point of no return).
     `libraries` are what the loader looks for afterwards.  `diagnosis` says why, where it does not run; `warnings` what would go
-    wrong afterwards.  `kinds`, `heads` and `sizes` are about the files whose headers were read, in order.
+    wrong afterwards.  `kinds`, `heads` and `sizes` are about the files whose headers were read, in order.  `code` are the bytes of
+    the first instructions.
     """
 
     personality: str
@@ -197,6 +198,7 @@ class Explanation(NamedTuple):
     heads: tuple[bytes, ...] = ()
     sizes: tuple[int, ...] = ()
     libraries: tuple[Library, ...] = ()
+    code: bytes = b""
 
     @property
     def ok(self) -> bool:

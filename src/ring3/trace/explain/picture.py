@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ring3.exec.plan import WRITE
+from ring3.trace.explain.code import SHOWN, instructions
 from ring3.trace.explain.page import INDENT, LABEL, Page
 from ring3.trace.explain.space import Area, Object, cells, objects
 from ring3.trace.explain.stackdump import Item, dump, registers
@@ -39,6 +40,9 @@ def show_plan(page: Page, explanation: Explanation) -> None:
     page.blank()
     show_registers(page, plan)
     page.blank()
+    if page.everything:
+        show_code(page, explanation)
+        page.blank()
     show_process(page, explanation)
 
 
@@ -211,6 +215,18 @@ def show_registers(page: Page, plan: ExecPlan) -> None:
     for number, (name, value) in enumerate(sorted(registers(plan), key=lambda row: row[0] not in notes)):
         page.row("registers" if number == 0 else "", f"{name:8}{value:x}", notes.get(name, ""), at=30, right_style="dim")
     page.row("", "all others are zero", style="dim")
+
+
+def show_code(page: Page, explanation: Explanation) -> None:
+    """The first instructions, as far as anybody here can read them."""
+    plan = explanation.plan
+    assert plan is not None
+    found = instructions(explanation.code, plan.start, plan.arch, SHOWN)
+    for number, (at, code, text) in enumerate(found):
+        page.row("code" if number == 0 else "", f"{at:012x}  {code.hex(' ')}", text, at=_COMMAND)
+    if not found:
+        page.row("code", explanation.code[:16].hex(" ") or "nothing there")
+        page.row("", "as instructions: pip install 'ring3[disassembly]'", style="dim")
 
 
 def show_process(page: Page, explanation: Explanation) -> None:

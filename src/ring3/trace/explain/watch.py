@@ -15,6 +15,7 @@ from ring3.exec.check import judge
 from ring3.exec.package import ExecPackage, ExecRequest
 from ring3.exec.plan import ExecDeath, ExecPlan
 from ring3.trace.explain.checks import file_checks
+from ring3.trace.explain.code import first_bytes
 from ring3.trace.explain.files import HEAD, FileKind, Read, kind_of
 from ring3.trace.explain.model import Arguments, Event, Explanation, FormatSaid, Header, Hop, Tried
 from ring3.trace.explain.walk import look_up
@@ -216,4 +217,5 @@ def explain(t: Thread, request: ExecRequest, *, program: bytes | None = None, se
         argv=tuple(argv), envp=tuple(envp), before=t.proc.cred, outcome=outcome, events=tuple(package.events), plan=plan, step=step,
         error=error, reason=reason, signal=signal, search=tuple(search),
         kinds=tuple(package.kinds), heads=tuple(package.heads), sizes=tuple(package.sizes),
+        code=first_bytes(plan) if plan is not None else b"",
     )
