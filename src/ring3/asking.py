@@ -1,7 +1,7 @@
-"""What an exec would do, asked from Python: `ring3.explain`.
+"""What an exec would do, asked from Python: `ring3.explain` of a fresh kernel, `Kernel.explain` of one that runs.
 
-A kernel is made on a machine that stands still, asked, and given back, so neither ptrace nor a stub process is needed.  Not here:
-what is found out and said (`trace/explain/`), the command (`cli/explain.py`), asking a kernel that runs (`cli/diagnosis.py`).
+The fresh kernel is made on a machine that stands still, asked, and given back, so neither ptrace nor a stub process is needed.  Not
+here: what is found out and said (`trace/explain/`), the command (`cli/explain.py`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ring3.kernel import argument_vector, environment, group_id, parse_mount, parse_policy, user_id, veriexec_options
+from ring3 import arguments
+from ring3.personality import BUILTIN
 
 if TYPE_CHECKING:
+    from ring3.arguments import Env, StrOrBytes
     from ring3.boot import MountSpec
-    from ring3.kernel import Env, StrOrBytes
     from ring3.launch import LaunchRequest
     from ring3.policy.veriexec import VeriexecOptions
     from ring3.proc.system import System
@@ -53,30 +54,41 @@ def explain(
     >>> explain(["/bin/sh"]).ok, explain(["/etc/passwd"]).error, explain(["/nowhere"]).diagnosis.why
     (True, 'EACCES', 'there is no nowhere in /')
     """
-    from ring3.boot import BootOptions, boot, shut_down
-    from ring3.launch import LaunchRequest
+    from ring3.boot import boot, shut_down
 
-    argv, variables = argument_vector(args), environment(os.environ if env is None else env)
-    bound = any(value is not None for value in (pledge, exec_pledge, unveil))
-    request = LaunchRequest(
-        argv[0], argv, variables, cwd=None if cwd is None else os.fsencode(cwd), user=user_id(user), group=group_id(group),
-        groups=None if extra_groups is None else tuple(number for g in extra_groups if (number := group_id(g)) is not None),
-        null=(0, 1, 2), personality=system, policy=parse_policy(pledge, exec_pledge, pledge_mode, unveil) if bound else None,
-    )
-    options = BootOptions(
-        root=os.fsdecode(os.path.abspath(root)), seed=seed,
-        mounts=tuple(parse_mount(mount) if isinstance(mount, str) else mount for mount in mounts),
-        emul=tuple((name, os.fsdecode(os.path.abspath(host))) for name, host in emul.items()),
-        veriexec=veriexec_options(veriexec) if isinstance(veriexec, str) else veriexec,
-    )
-    options.check()
+    asked = request(args, system, cwd, env, user, group, extra_groups, pledge, exec_pledge, pledge_mode, unveil)
+    options = arguments.boot_options(root=root, mounts=mounts, seed=seed, emul=emul, veriexec=veriexec)
     still = boot(options, still=True)
     try:
-        if system not in still.personalities:
-            raise ValueError(f"there is no system {system!r}; there are: {', '.join(still.personalities)}")
-        return ask(still, request)
+        return ask(still, asked)
     finally:
         shut_down(still)
+
+
+def request(
+    args: Sequence[StrOrBytes] | StrOrBytes,
+    system: str,
+    cwd: StrOrBytes | None,
+    env: Env | None,
+    user: str | int | None,
+    group: str | int | None,
+    extra_groups: Collection[str | int] | None,
+    pledge: str | None,
+    exec_pledge: str | None,
+    pledge_mode: str,
+    unveil: Sequence[str] | None,
+) -> LaunchRequest:
+    """What is asked, as a kernel takes it.  Raises TypeError and ValueError for what makes no sense."""
+    from ring3.launch import LaunchRequest
+
+    argv = arguments.argument_vector(args)
+    if system not in BUILTIN:
+        raise ValueError(f"there is no system {system!r}; there are: {', '.join(BUILTIN)}")
+    return LaunchRequest(
+        argv[0], argv, arguments.environment(os.environ if env is None else env), cwd=arguments.path("cwd", cwd),
+        user=arguments.user_id(user), group=arguments.group_id(group), groups=arguments.group_ids(extra_groups), null=(0, 1, 2),
+        personality=system, policy=arguments.policy_of(None, pledge, exec_pledge, pledge_mode, unveil),
+    )
 
 
 def ask(system: System, request: LaunchRequest) -> Explanation:

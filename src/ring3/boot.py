@@ -10,6 +10,7 @@ import os
 import resource
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ring3.abi.flags import MountFlags
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ring3.policy.veriexec import VeriexecOptions
     from ring3.proc.proc import Thread
     from ring3.proc.system import System
-    from ring3.protocols import Instrument
+    from ring3.protocols import Instrument, Personality
     from ring3.vfs.dentry import Dentry
     from ring3.vfs.mount import MountTable
     from ring3.vfs.namei import NameiContext
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FEW_DESCRIPTORS: Final = 1024
 MODES: Final = ("ro", "rw", "cow")
+KERNELS_OWN: Final = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC      # how its own file systems are mounted
 EMULATION_ROOTS: Final = "/emul"        # of the guest: programs of NAME look for their files below /emul/NAME first
 
 
@@ -90,7 +92,7 @@ def boot(options: BootOptions, *, still: bool = False) -> System:
         system.hostname = os.fsencode(options.hostname)
         system.anonymous = AnonymousInodes()
         system.futexes = Futexes(system)
-        system.personalities = Personalities()
+        system.personalities = Personalities(told=partial(mount_views, system))
         if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < FEW_DESCRIPTORS:
             import_all_calls()
         system.execsw = new_switch(system)
@@ -157,8 +159,7 @@ def mount_all(system: System, options: BootOptions) -> None:
     table = system.mounts = MountTable()
     devices = make_devices(system)
     table.mount(_show(options.root, "cow", devices), None)
-    kernels_own = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
-    table.mount(ProcFS(system), _place(table, "/proc"), kernels_own)
+    table.mount(ProcFS(system), _place(table, "/proc"), KERNELS_OWN)
     devs = device_file_systems(system, devices)
     for fs, path, flags in devs:
         table.mount(fs, _place(table, path), flags)
@@ -176,6 +177,22 @@ def mount_all(system: System, options: BootOptions) -> None:
         fs = _show(host, spec.mode, devices)
         is_dir = os.path.isdir(host)
         table.mount(fs, _place(table, spec.guest, is_dir=is_dir), MountFlags.RDONLY if spec.mode == "ro" else MountFlags.NONE)
+
+
+def mount_views(system: System, personality: Personality) -> None:
+    """What programs of one system alone see (`Personality.views`): over the kernel's own file systems, where nothing is mounted,
+    and in its emulation root where that has such a directory.  What the user mounted stays as it is.
+    """
+    for path, make in personality.views.items():
+        fs: FileSystem = make(system)
+        for place in (path, (personality.root or b"") + path):
+            found = _look(system.mounts, place, follow=False)
+            if found is None and place == path:
+                with suppress(OSError):
+                    found = _place(system.mounts, os.fsdecode(place))
+            if found is None or not found.vnode.is_dir or (found.parent is None and found.vnode.fs.name != b"proc"):
+                continue
+            system.mounts.mount(fs, found, KERNELS_OWN, only=personality.lookups.system)
 
 
 def _show(host: str, mode: str, devices: Mapping[int, Opener]) -> FileSystem:

@@ -1,4 +1,4 @@
-"""Events: what happened in a kernel, as small values.  One stream of them stands behind every view.
+"""Events: what happened in a kernel, as small values, for functions of yours and for views that live of them.
 
     with ring3.Kernel() as kernel:
         @kernel.on(events.Exec)
@@ -9,7 +9,8 @@ Every event begins with when (`ns`: nanoseconds of the kernel's monotonic clock)
 Names of calls, errors and signals are those of the program's system.  Bytes are the guest's: nothing in them can be trusted, and
 `args` of a call is text that shows them safely.
 
-Not here: who makes them (`trace/stream.py`), and who shows them.
+Not here: who makes them (`trace/stream.py`), who shows them, and the views that are told of calls without a value in between
+(`protocols.Instrument`): strace's text, ktrace, the report.  Two values cost a call 1.6 us, strace's line for it 2 to 3.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from ring3 import arguments
+from ring3.arguments import Env, StrOrBytes
 from ring3.loop import Loop
-from ring3.personality import BUILTIN
 from ring3.process import Process, TextMode
 from ring3.stdio import DEVNULL, PIPE, STDOUT, Stdio, StdioArg, absent_streams
 
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
     from ring3.boot import MountSpec
     from ring3.calls.interpose import Hook
+    from ring3.changes import Change
     from ring3.policy.confinement import Policy
     from ring3.policy.veriexec import VeriexecOptions
     from ring3.proc.system import System
     from ring3.protocols import Instrument
+    from ring3.trace.explain.model import Explanation
 
 T = TypeVar("T")
 E = TypeVar("E")
-StrOrBytes = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-Env = Mapping[str, str] | Mapping[bytes, bytes]
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Kernel", "run"]
 
@@ -66,17 +67,9 @@ class Kernel:
         emul: Mapping[str, StrOrBytes] = {},
         veriexec: str | VeriexecOptions | None = None,
     ) -> None:
-        from ring3.boot import BootOptions
-
-        options = BootOptions(
-            root=os.fsdecode(os.path.abspath(root)),
-            mounts=tuple(parse_mount(m) if isinstance(m, str) else m for m in mounts),
-            seed=seed,
-            hostname=hostname,
-            emul=tuple((name, os.fsdecode(os.path.abspath(host))) for name, host in emul.items()),
-            veriexec=veriexec_options(veriexec) if isinstance(veriexec, str) else veriexec,
+        options = arguments.boot_options(
+            root=root, mounts=mounts, seed=seed, hostname=hostname, emul=emul, veriexec=veriexec,
         )
-        options.check()
         self.loop = Loop(options, list(instruments))
         self._absent = absent_streams()
         self._is_guarded = False
@@ -87,6 +80,12 @@ class Kernel:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<ring3.Kernel: {self.loop.state}>"
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a kernel cannot be copied or pickled: it is running processes; make another one where you need it")
 
     def close(self) -> None:
         """End every process and give everything back.  Twice is harmless."""
@@ -113,6 +112,22 @@ class Kernel:
         """System calls that answered ENOSYS because ring3 lacks them: name to how often."""
         return self.loop.missing_calls
 
+    def diff(self, path: str = "/") -> list[Change]:
+        """What programs wrote at or below a path of the guest, sorted: `Change(kind, path)`, with kind "added", "modified" or
+        "deleted".  None of it is on your disk.
+
+        Raises OSError for a directory of the host that may not be read, RuntimeError for a closed kernel.
+
+        >>> with Kernel() as kernel:
+        ...     done = kernel.run("mkdir /tmp/ring3-made; echo x > /tmp/ring3-made/note", shell=True)
+        ...     kernel.diff("/tmp/ring3-made")
+        [Change(kind='added', path='/tmp/ring3-made'), Change(kind='added', path='/tmp/ring3-made/note')]
+        """
+        from ring3.changes import changes
+
+        where = arguments.path("path", path)
+        return self.call(lambda system: changes(system, os.fsdecode(where or b"/")))
+
     # --- hooks
     def on(self, kind: type[E]) -> Callable[[Callable[[E], object]], Callable[[E], object]]:
         """Have a function called with every event of a type (`ring3.events`), from now on: a decorator.
@@ -120,13 +135,25 @@ class Kernel:
         It is called on the kernel's thread, which serves nobody meanwhile.  One that raises is reported on standard error and
         forgotten.  `off` takes it away.
 
+        Raises TypeError for what is no type of event, RuntimeError for a closed kernel.
+
         >>> from ring3 import events
         >>> with Kernel() as kernel:
         ...     seen = kernel.on(events.Exec)(lambda event: print(event.path.decode(), event.argv[1:]))
         ...     status = kernel.run(["/bin/echo", "hello"], capture_output=True).returncode
         /usr/bin/echo (b'hello',)
         """
+        from typing import get_args
+
+        from ring3.events import Event
+
+        kinds = get_args(Event)
+        if kind not in kinds:
+            names = ", ".join(known.__name__ for known in kinds)
+            raise TypeError(f"on() takes a type of event, as in @kernel.on(ring3.events.Exec), not {kind!r}; there are: {names}")
+
         def register(listener: Callable[[E], object]) -> Callable[[E], object]:
+            _check_callable(listener)
             self.call(lambda system: self.loop.stream(system).listen(kind, listener))
             return listener
 
@@ -147,10 +174,13 @@ class Kernel:
         """
         from ring3.abi.callnames import check_call_name
 
+        if not isinstance(name, str):
+            raise TypeError(f'on_syscall() takes the name of a call, as in @kernel.on_syscall("openat"), not {name!r}')
         if name != "*":
             check_call_name(name)
 
         def register(hook: Hook) -> Hook:
+            _check_callable(hook)
             self.call(lambda system: self.loop.interposer(system).add(name, hook, after=after))
             return hook
 
@@ -161,6 +191,37 @@ class Kernel:
         self.call(lambda system: self.loop.forget(system, hook))
 
     # --- processes
+    def explain(
+        self,
+        args: Sequence[StrOrBytes] | StrOrBytes,
+        *,
+        system: str = "linux",
+        cwd: StrOrBytes | None = None,
+        env: Env | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Collection[str | int] | None = None,
+        pledge: str | None = None,
+        exec_pledge: str | None = None,
+        pledge_mode: str = "kill",
+        unveil: Sequence[str] | None = None,
+    ) -> Explanation:
+        """What running `args` in this kernel would do now, and why, as `ring3.explain` says it: with the files that its programs
+        have made, its mounts, its veriexec.  Nothing is executed.
+
+        `system` is whose program asks.  Raises what `spawn` does for arguments that make no sense, OSError for a directory that is
+        not there; a program that cannot run is an answer.
+
+        >>> with Kernel() as kernel:
+        ...     done = kernel.run("printf '#!/no/such/sh' > /tmp/ring3-tool; chmod +x /tmp/ring3-tool", shell=True)
+        ...     kernel.explain(["/tmp/ring3-tool"]).diagnosis.why
+        '/tmp/ring3-tool is there, but the interpreter it names is not: /no/such/sh'
+        """
+        from ring3.asking import ask, request
+
+        asked = request(args, system, cwd, env, user, group, extra_groups, pledge, exec_pledge, pledge_mode, unveil)
+        return self.call(lambda running: ask(running, asked))
+
     def spawn(
         self,
         args: Sequence[StrOrBytes] | StrOrBytes,
@@ -185,6 +246,7 @@ class Kernel:
         group: str | int | None = None,
         extra_groups: Collection[str | int] | None = None,
         umask: int = -1,
+        close_fds: bool = True,
         personality: str = "linux",
         pledge: str | None = None,
         exec_pledge: str | None = None,
@@ -211,25 +273,24 @@ class Kernel:
         says which file), ValueError and TypeError for arguments that make no sense, `MachineUnavailable`, RuntimeError for a
         closed kernel.
         """
-        _check_sense(personality, text, universal_newlines)
-        argv = argument_vector(args, shell=shell)
+        _check_sense(text, universal_newlines, close_fds=close_fds)
+        argv = arguments.argument_vector(args, shell=shell)
+        program = arguments.path("executable", executable)
         request: dict[str, Any] = {
-            "executable": os.fsencode(executable) if executable is not None else argv[0],
+            "executable": argv[0] if program is None else program,
             "argv": argv,
-            "env": environment(os.environ if env is None else env),
-            "cwd": os.fsencode(cwd) if cwd is not None else None,
-            "umask": umask,
-            "user": user_id(user),
-            "group": group_id(group),
-            "groups": None if extra_groups is None else tuple(group_id(g) for g in extra_groups),
+            "env": arguments.environment(os.environ if env is None else env),
+            "cwd": arguments.path("cwd", cwd),
+            "umask": arguments.whole("umask", umask),
+            "user": arguments.user_id(user),
+            "group": arguments.group_id(group),
+            "groups": arguments.group_ids(extra_groups),
             "new_session": start_new_session,
-            "process_group": process_group,
+            "process_group": None if process_group is None else arguments.whole("process_group", process_group),
             "ignored": _ignored_signals(restore=restore_signals),
-            "personality": personality,
+            "personality": arguments.system_name(personality),
+            "policy": arguments.policy_of(policy, pledge, exec_pledge, pledge_mode, unveil),
         }
-        if policy is None and (pledge is not None or exec_pledge is not None or unveil is not None):
-            policy = parse_policy(pledge, exec_pledge, pledge_mode, unveil)
-        request["policy"] = policy
         as_text = TextMode(encoding, errors) if text or universal_newlines or encoding or errors else None
         process = Process(self, args, Stdio(stdin, stdout, stderr, pass_fds, self._absent), as_text, bufsize)
         try:
@@ -286,31 +347,16 @@ class Kernel:
         return subprocess.CompletedProcess(process.args, status, out, err)
 
 
-def _check_sense(personality: str, text: bool | None, universal_newlines: bool | None) -> None:
-    if personality not in BUILTIN:
-        raise ValueError(f"personality {personality!r}: write one of {', '.join(BUILTIN)}")
+def _check_sense(text: bool | None, universal_newlines: bool | None, *, close_fds: bool) -> None:
     if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
         raise ValueError("text and universal_newlines are two names of one thing, and were given two values")
+    if not close_fds:
+        raise ValueError("close_fds=False: a guest has the descriptors it is given and no others; name them in pass_fds")
 
 
-def argument_vector(args: Sequence[StrOrBytes] | StrOrBytes, *, shell: bool = False) -> list[bytes]:
-    """The words of a program as a guest gets them.  Raises ValueError for none, and for a zero byte in one."""
-    argv = [os.fsencode(args)] if isinstance(args, str | bytes | os.PathLike) else [os.fsencode(a) for a in args]
-    if shell:
-        argv = [b"/bin/sh", b"-c", *argv]
-    if not argv:
-        raise ValueError("args is empty: it must name a program")
-    if any(b"\0" in word for word in argv):
-        raise ValueError("embedded null byte")
-    return argv
-
-
-def environment(env: Env) -> dict[bytes, bytes]:
-    """Variables as a guest gets them.  Raises ValueError for what cannot be one."""
-    encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
-    if any(b"=" in key or b"\0" in key or b"\0" in value for key, value in encoded.items()):
-        raise ValueError("illegal environment variable name or value")
-    return encoded
+def _check_callable(hook: object) -> None:
+    if not callable(hook):
+        raise TypeError(f"a hook is a function of one argument, not {hook!r}")
 
 
 def _ignored_signals(*, restore: bool) -> list[int]:
@@ -319,65 +365,6 @@ def _ignored_signals(*, restore: bool) -> list[int]:
 
     pythons_own = (signal.SIGPIPE, signal.SIGXFSZ) if restore else ()
     return [s for s in range(1, signal.NSIG) if s not in pythons_own and signal.getsignal(s) is signal.SIG_IGN]
-
-
-def user_id(user: str | int | None) -> int | None:
-    """The number of a user of the host.  Raises KeyError for a name there is not."""
-    if not isinstance(user, str):
-        return user
-    import pwd
-
-    return pwd.getpwnam(user).pw_uid
-
-
-def group_id(group: str | int | None) -> int | None:
-    """The number of a group of the host.  Raises KeyError for a name there is not."""
-    if not isinstance(group, str):
-        return group
-    import grp
-
-    return grp.getgrnam(group).gr_gid
-
-
-def parse_policy(pledge: str | None, exec_pledge: str | None, mode: str, unveil: Sequence[str] | None) -> Policy:
-    """What binds a program, from words.  Raises ValueError that says what is wrong.
-
-    >>> parse_policy("stdio rpath", None, "eperm", ["/usr:rx"]).unveils
-    ((b'/usr', 5),)
-    """
-    from ring3.policy.confinement import MODES, Policy, parse_unveil
-    from ring3.policy.promises import parse
-
-    if mode not in MODES:
-        raise ValueError(f"pledge mode {mode!r}: it is one of {', '.join(MODES)}")
-    return Policy(
-        None if pledge is None else parse(pledge),
-        None if exec_pledge is None else parse(exec_pledge),
-        mode,
-        None if unveil is None else tuple(parse_unveil(text) for text in unveil),
-    )
-
-
-def veriexec_options(text: str) -> VeriexecOptions:
-    """What `veriexec` of a kernel says.  Raises ValueError, OSError."""
-    from ring3.policy.veriexec import parse_veriexec
-
-    return parse_veriexec(text)
-
-
-def parse_mount(text: str) -> MountSpec:
-    """A `MountSpec` from "HOST:GUEST[:ro|:rw|:cow]".  Raises ValueError that says what is wrong.
-
-    >>> parse_mount("/src:/work:rw")
-    MountSpec(host='/src', guest='/work', mode='rw')
-    """
-    from ring3.boot import MODES, MountSpec
-
-    parts = text.split(":")
-    mode = parts.pop() if len(parts) == 3 else "ro"
-    if len(parts) != 2 or mode not in MODES or not parts[0] or not parts[1].startswith("/"):
-        raise ValueError(f"mount {text!r}: write HOST:GUEST, HOST:GUEST:ro, HOST:GUEST:rw or HOST:GUEST:cow, with GUEST absolute")
-    return MountSpec(parts[0], parts[1], mode)
 
 
 def run(

@@ -73,6 +73,7 @@ def launch(system: System, request: LaunchRequest, register: Callable[[int], Non
         _enter_emulation_root(p)
         if request.policy is not None:
             p.veil = _veil(t, request.policy)
+            p.confine(_confinement(p, request.policy._replace(on_exec=None)))      # the first program has all that is promised
         _exec_along_path(t, request)
         if request.policy is not None:
             p.confine(_confinement(p, request.policy))
@@ -110,14 +111,15 @@ def prepare(system: System, request: LaunchRequest) -> Thread:
             p.confine(_confinement(p, request.policy))
         _enter_emulation_root(p)
     except BaseException:
-        _undo(p)
+        discard(t)
         raise
     return t
 
 
 def discard(t: Thread) -> None:
-    """Take away what `prepare` made."""
+    """Take away what `prepare` made; nobody can tell that it was there."""
     _undo(t.proc)
+    t.system.return_pid(t.proc.pid)
 
 
 def _say(refusal: Errno, number: int) -> str:

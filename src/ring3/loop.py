@@ -32,7 +32,7 @@ class Loop:
     """The thread, started with `start`.  Every method but `adopt` and `forget` may be called from any thread."""
 
     def __init__(self, options: BootOptions, instruments: list[Instrument]) -> None:
-        self.instrument_failures: list[tuple[Instrument, Exception]] = []
+        self.instrument_failures: list[tuple[Instrument, BaseException]] = []
         self.failure: BaseException | None = None     # what ended it, if it was not `stop`
         self._options = options
         self._instruments = instruments
@@ -53,8 +53,8 @@ class Loop:
     def start(self) -> None:
         """Boot, unless that was done.
 
-        Raises what booting raised, `KernelFault` once the kernel fell, RuntimeError when it was closed or belongs to another
-        process.
+        Raises what booting raised, `MachineUnavailable` where there can be no more threads, `KernelFault` once the kernel fell,
+        RuntimeError when it was closed or belongs to another process.
         """
         if os.getpid() != self._owner_pid:
             raise RuntimeError("this kernel belongs to the process that made it; a forked child makes its own")
@@ -62,8 +62,15 @@ class Loop:
             if self._is_closing:
                 raise self.failure or RuntimeError("this kernel is closed")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._main, name="ring3-kernel", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._main, name="ring3-kernel", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    from ring3.machine.base import MachineUnavailable
+
+                    raise MachineUnavailable(f"ring3 cannot start a thread: {error}; "
+                                             "raise the limit of processes (ulimit -u, pids cgroup)") from error
+                self._thread = thread
         self._started.wait()
         if self.failure is not None:
             raise self.failure
@@ -86,6 +93,13 @@ class Loop:
             raise request.error
         result: T = request.result
         return result
+
+    @property
+    def state(self) -> str:
+        """In a word: "not started", "running", "closed"."""
+        if self._is_closing or self._is_over:
+            return "closed"
+        return "not started" if self._thread is None else "running"
 
     @property
     def is_here(self) -> bool:
@@ -165,7 +179,7 @@ class Loop:
             if self._stream.is_empty and self._stream in system.instruments:
                 system.instruments.remove(self._stream)
 
-    def _hook_failed(self, hook: Callable[[Any], object], error: Exception) -> None:
+    def _hook_failed(self, hook: Callable[[Any], object], error: BaseException) -> None:
         """A hook raised, and was taken away: say so with its traceback, where Python says such things."""
         import sys
         import traceback

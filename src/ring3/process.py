@@ -12,7 +12,7 @@ import signal as host_signal
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from ring3.kernel import Kernel
@@ -260,6 +260,9 @@ class Process:
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
                 file.close()
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a process cannot be copied or pickled: it is running")
 
     def __repr__(self) -> str:
         return f"<ring3.Process {self.pid} {self.args!r} returncode: {self.returncode}>"

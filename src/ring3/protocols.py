@@ -20,6 +20,8 @@ class LookupRules(NamedTuple):
     max_path: int = 4095            # bytes of a path, without the zero behind it
     max_links: int = 40             # symbolic links followed in one look-up: MAXSYMLINKS, include/linux/namei.h
     guards_links: bool = False      # links of others in sticky directories that all may write are not followed, whoever asks
+    system: str = ""                # whose own mounts are seen, besides everybody's (`Mount.only`)
+    own_files: tuple[bytes, ...] = ()       # looked for below the emulation root alone: the real tree's are another system's
 
 
 LINUX_LOOKUPS: Final = LookupRules()
@@ -64,6 +66,9 @@ class Veil(Protocol):
     def check_open(self, dentry: Any, access: Access) -> None:
         """Whether a file that is open already may be used so, too.  Raises ENOENT or EACCES."""
 
+    def hides(self, dentry: Any) -> bool:
+        """Whether even that it is there is not to be known: neither it, nor anything below it is unveiled."""
+
     def may_move(self, dentry: Any) -> None:
         """Whether a directory may have another name.  Raises EACCES."""
 
@@ -106,7 +111,7 @@ class Abi:
     __slots__ = (
         "arch", "argument_registers", "argument_stack", "errno", "error_results", "fail", "fault_signal", "flags",
         "layouts", "names", "native", "other_way_in", "pads", "restart_number", "rewind", "send_signal", "set_tls",
-        "stray_signal", "succeed", "sysent", "word_mask", "word_size",
+        "shapes", "stray_signal", "succeed", "sysent", "word_mask", "word_size",
     )
 
     def __init__(
@@ -133,6 +138,7 @@ class Abi:
         set_tls: Callable[[Any, int], None] | None = None,
         other_way_in: Callable[[Any], bool] | None = None,
         fault_signal: Callable[[Any, Any], SigInfo] | None = None,
+        shapes: str = "",
     ) -> None:
         self.arch = arch
         self.native = native                    # whether images of this instruction set are 64-bit ones
@@ -156,6 +162,7 @@ class Abi:
         self.other_way_in = other_way_in        # (thread): whether the instruction that faulted is a call, and it was made one
         self.fault_signal = fault_signal or _fault_signal       # (thread, fault): what an exception of the CPU becomes
         self.stray_signal = stray_signal        # sent to a thread that makes a call there is no name for; 0: none
+        self.shapes = shapes                    # the module that says how calls print beyond their declarations (trace/shapes)
 
 
     def refuse(self, regs: memoryview, call_number: int, refusal: type[Errno]) -> None:
@@ -181,8 +188,8 @@ class Personality:
     """
 
     __slots__ = (
-        "abis", "exec", "forces_writes", "incomplete", "lookups", "machine_name", "name", "on_exec", "on_exit", "own_process",
-        "release", "root", "signal_defaults", "sysname", "version",
+        "abis", "dump_core", "exec", "forces_writes", "incomplete", "lookups", "machine_name", "name", "on_exec", "on_exit",
+        "own_process", "release", "root", "signal_defaults", "sysname", "version", "views",
     )
 
     def __init__(
@@ -202,6 +209,8 @@ class Personality:
         own_process: Collection[bytes] = (),
         lookups: LookupRules = LINUX_LOOKUPS,
         forces_writes: bool = True,
+        views: Mapping[bytes, Callable[[Any], Any]] = {},
+        dump_core: Callable[[Any, SigInfo], bool] | None = None,
         incomplete: str = "",
     ) -> None:
         self.name = name
@@ -218,6 +227,8 @@ class Personality:
         self.signal_defaults = signal_defaults
         self.lookups = lookups
         self.forces_writes = forces_writes      # /proc/PID/mem writes private pages whatever their protection
+        self.dump_core = dump_core      # (thread, signal): write a core file before the process dies of it; whether there is one
+        self.views = views              # places its programs see something of their own at: path -> (system) -> file system
         self.own_process = own_process  # names in /proc of the process that looks, beside `self`
 
 

@@ -59,6 +59,10 @@ class Stdio:
             self.ours[index] = ours
             self._put(index, theirs)
         else:
+            if not isinstance(wanted, int) and not hasattr(wanted, "fileno"):
+                name = ("stdin", "stdout", "stderr")[index]
+                hint = "; text for it to read is input=" if not index else ""
+                raise TypeError(f"{name} is PIPE, DEVNULL, a descriptor or a file, not {type(wanted).__name__}{hint}")
             fd = wanted if isinstance(wanted, int) else wanted.fileno()
             if fd < 0:
                 raise ValueError(f"{wanted!r} is no descriptor; PIPE, DEVNULL, STDOUT (for stderr), a descriptor or a file is")

@@ -64,4 +64,4 @@ def _assault(program: str, seconds: float, cwd: str) -> Assault:
         closing = time.monotonic() - closing
     reader.join(5)
     out, err = said[0] if said else (b"", b"")
-    return Assault(out.decode(), err.decode(), status, slowest, closing, rss)
+    return Assault(out.decode(errors="replace"), err.decode(errors="replace"), status, slowest, closing, rss)

@@ -15,7 +15,7 @@ import pytest
 
 import ring3
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 SECRET = "THE SECRET OUTSIDE"
 PYTHON_NEEDS = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
@@ -70,7 +70,7 @@ class Ground:
         """What a guest prints that is Python, with the tree `root` as its root."""
         with ring3.Kernel(root=self.root, mounts=[*self.mounts, *mounts]) as kernel:
             done = kernel.run([os.path.realpath(sys.executable), "-S", "-c", program, str(self.outside), *args],
-                              capture_output=True, text=True, timeout=60, cwd="/")
+                              capture_output=True, text=True, timeout=90, cwd="/")
         assert done.returncode == 0, done.stderr
         output: str = done.stdout
         return output

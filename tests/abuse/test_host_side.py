@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
 
 
 def host(program: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ import pytest
 
 import ring3
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 FORKING = """
 import os
@@ -91,11 +91,16 @@ def test_no_stub_outlives_the_python_process(how: str, tmp_path: Path) -> None:
     assert not ours
 
 
-def test_stubs_killed_at_random() -> None:
-    """Each is one guest process that dies; the kernel serves on."""
-    dice = random.Random(5)
+@pytest.mark.parametrize("signals", ["KILL", "TERM SEGV TRAP STOP CONT USR1 INT", "KILL TRAP SEGV STOP"])
+def test_stubs_killed_and_signalled_at_random(signals: str) -> None:
+    """Each kill is one guest process that dies, other signals are nothing to a guest; the kernel serves on.
+
+    `RING3_ABUSE_ROUNDS` for more than 2 rounds of 40, `RING3_ABUSE_SEED` for other ones.
+    """
+    dice = random.Random(int(os.environ.get("RING3_ABUSE_SEED", "5")))
+    numbers = [signal.Signals["SIG" + name] for name in signals.split()]
     with ring3.Kernel() as kernel:
-        for _ in range(3):
+        for _ in range(int(os.environ.get("RING3_ABUSE_ROUNDS", "2"))):
             process = kernel.spawn([sys.executable, "-S", "-c", FORKING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                    cwd="/")
             assert process.stdout is not None
@@ -104,12 +109,12 @@ def test_stubs_killed_at_random() -> None:
                 for pid in sorted(descendants(os.getpid())):
                     if dice.random() < 0.1 and _is_stub(pid):
                         with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
+                            os.kill(pid, dice.choice(numbers))
                 time.sleep(0.01)
             process.kill()
             process.stdout.close()
             process.wait(10)
-        done = kernel.run(["/bin/echo", "still here"], capture_output=True, timeout=20, cwd="/")
+        done = kernel.run(["/bin/echo", "still here"], capture_output=True, timeout=90, cwd="/")
         assert (done.stdout, done.returncode) == (b"still here\n", 0)
 
 
@@ -163,7 +168,7 @@ def test_closing_during_a_storm_leaves_nothing() -> None:
         process.stdout.readline()
         began = time.monotonic()
         kernel.close()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
         process.stdout.close()
         del process, kernel
     assert gone(descendants(os.getpid()) - before)

@@ -26,5 +26,5 @@ def test_random_calls(how: str) -> None:
     program = str(build(HERE / "randomcalls.c", how))
     for seed in range(SEED, SEED + -(-CHILDREN // BATCH)):
         with ring3.Kernel() as kernel:                 # raises KernelFault, with the call, when a call meets a bug
-            done = kernel.run([program, str(seed), str(min(BATCH, CHILDREN))], capture_output=True, timeout=60, cwd="/")
+            done = kernel.run([program, str(seed), str(min(BATCH, CHILDREN))], capture_output=True, timeout=90, cwd="/")
         assert (done.stdout, done.returncode) == (b"done\n", 0), f"seed {seed}: {done.stderr!r}"

@@ -17,7 +17,7 @@ import ring3
 from tests.guest.build import build
 from tests.guest.netbsd.build import build as build_netbsd
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 GUEST = Path(__file__).parent / "guest"
 PRELUDE = """
@@ -133,7 +133,7 @@ def statements(text: str) -> str:
 
 def guest(program: Sequence[str], pledge: str | None, tmp_path: Path, **how: Any) -> subprocess.CompletedProcess[str]:
     with ring3.Kernel() as kernel:
-        return kernel.run(program, capture_output=True, text=True, timeout=30, cwd=str(tmp_path), pledge=pledge, **how)
+        return kernel.run(program, capture_output=True, text=True, timeout=90, cwd=str(tmp_path), pledge=pledge, **how)
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)

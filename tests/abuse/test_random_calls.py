@@ -36,7 +36,7 @@ def test_random_calls() -> None:
     for seed in range(SEED, SEED + children, BATCH):
         with ring3.Kernel() as kernel:                 # raises KernelFault, with the call, when a call meets a bug
             done = kernel.run([str(program), str(seed), str(min(BATCH, children)), str(CHILD_CALLS)], capture_output=True,
-                              timeout=60, cwd="/")
+                              timeout=90, cwd="/")
             closing = time.monotonic()
         assert time.monotonic() - closing < 10, f"seed {seed}: closing took too long"
         assert (done.stdout, done.returncode) == (b"done\n", 0), f"seed {seed}: {done.stderr!r}"

@@ -35,6 +35,6 @@ def test_random_calls(user: int) -> None:
             with ring3.Kernel() as kernel:              # raises KernelFault, with the call, when a call meets a bug
                 done = kernel.run(                      # to nowhere: children's children outlive it, and cut and seek in files
                     [str(program), str(seed), str(min(BATCH, CHILDREN))], stdin=ring3.DEVNULL, stdout=ring3.DEVNULL,
-                    stderr=ring3.DEVNULL, timeout=60, cwd="/", personality="serenity", user=user, group=user,
+                    stderr=ring3.DEVNULL, timeout=90, cwd="/", personality="serenity", user=user, group=user,
                 )
             assert done.returncode == 0, f"seed {seed}"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.abuse.guestpython import Assault, assault
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
 
 AWAKE_S = 3.0             # the slowest answer allowed, on a busy machine
 CLOSED_S = 15.0
@@ -137,6 +137,24 @@ while time.monotonic() - begin < 0.5: pass
 signal.setitimer(signal.ITIMER_REAL, 0)
 print("through")
 """), "through\n")
+
+
+def test_more_timers_than_there_is_time() -> None:
+    """A thousand of them, a thousand times a second each: what cannot be served is counted, and the program goes on."""
+    stands(assault("""
+import ctypes, os, signal, struct, time
+libc = ctypes.CDLL(None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+event = ctypes.create_string_buffer(struct.pack("Qii", 0, 10, 0), 64)
+timer = ctypes.c_int()
+for _ in range(1000):
+    assert libc.syscall(222, 1, event, ctypes.byref(timer)) == 0
+    libc.syscall(223, timer, 0, struct.pack("qqqq", 0, 1000000, 0, 1000000), None)
+begin = time.monotonic()
+while time.monotonic() - begin < 0.3: pass
+print("through", signal.SIGUSR1 in signal.sigpending(), flush=True)
+os._exit(0)
+"""), "through True\n")
 
 
 def test_queued_signals_have_a_limit() -> None:

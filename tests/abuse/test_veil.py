@@ -14,7 +14,7 @@ import pytest
 import ring3
 from tests.guest.build import build
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 SECRET = "THE HIDDEN SECRET"
 PRELUDE = """
@@ -235,7 +235,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         body = "\n".join(f"    {line}" for line in attempt.strip().splitlines())
         program = f"{PRELUDE}\nresult = ''\ntry:\n{body}\n{VERDICT}"
         with ring3.Kernel() as kernel:
-            done = kernel.run([python, "-S", "-c", program, str(top)], capture_output=True, text=True, timeout=30, unveil=unveil)
+            done = kernel.run([python, "-S", "-c", program, str(top)], capture_output=True, text=True, timeout=90, unveil=unveil)
         found[name] = done.stdout or f"died {done.returncode}: {done.stderr[-300:]}"
     return found
 
@@ -254,7 +254,7 @@ def test_the_attempts_would_succeed_without_a_veil(tmp_path: Path) -> None:
     (tmp_path / "hidden" / "secret").write_text(SECRET)
     for name in ("the path itself", "dots", "a link made now", "a hard link", "its root in /proc", "a child that tries"):
         program = f"{PRELUDE}\n{ATTEMPTS[name]}\nprint(result)"
-        done = ring3.run([sys.executable, "-S", "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30)
+        done = ring3.run([sys.executable, "-S", "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=90)
         assert SECRET in done.stdout, (name, done.stderr)
 
 
@@ -278,9 +278,9 @@ print(os.read(os.open(f'/dev/fd/{r}', os.O_RDONLY), 4))"""
         pid = process.stdout.readline().strip()  # type: ignore[union-attr]
         command = [python, "-S", "-c", thief, pid]
         shown = ["/usr:rx", "/proc:rw", f"{sys.base_prefix}:rx"]
-        done = kernel.run(command, capture_output=True, text=True, timeout=30, unveil=shown)
-        seen = kernel.run(command, capture_output=True, text=True, timeout=30)
-        process.communicate("", timeout=30)
+        done = kernel.run(command, capture_output=True, text=True, timeout=90, unveil=shown)
+        seen = kernel.run(command, capture_output=True, text=True, timeout=90)
+        process.communicate("", timeout=90)
     assert SECRET not in done.stdout, done.stdout
     assert done.stdout.endswith("b'mine'\n"), done.stderr
     assert seen.stdout.count(SECRET) == 2, seen.stdout
@@ -291,12 +291,12 @@ def test_an_owner_by_an_old_call(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     program = str(build(Path(__file__).parent / "guest" / "crossing.c", "i386"))
     command = [program, "fchown", str(tmp_path / "file")]
-    done = ring3.run(command, capture_output=True, text=True, timeout=30, unveil=[f"{program}:x", f"{tmp_path}:r"])
+    done = ring3.run(command, capture_output=True, text=True, timeout=90, unveil=[f"{program}:x", f"{tmp_path}:r"])
     assert done.stdout == "refused Permission denied\n"
-    assert ring3.run(command, capture_output=True, text=True, timeout=30).stdout == "got 0\n"
+    assert ring3.run(command, capture_output=True, text=True, timeout=90).stdout == "got 0\n"
 
 
 @pytest.mark.parametrize("script", ["echo said > /dev/stdout", "echo said | cat /dev/stdin", "echo said | tee /proc/self/fd/2"])
 def test_what_is_open_needs_no_unveiling(script: str) -> None:
-    done = ring3.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, unveil=["/usr:rx", "/dev/null:rw"])
+    done = ring3.run(["sh", "-c", script], capture_output=True, text=True, timeout=90, unveil=["/usr:rx", "/dev/null:rw"])
     assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr

@@ -19,7 +19,7 @@ from ring3.cli.fingerprint import main as fingerprint
 from tests.guest.netbsd.build import HERE as GUEST
 from tests.guest.netbsd.build import build
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 PRELUDE = r"""
 import ctypes, errno, mmap, os, subprocess, sys
@@ -297,7 +297,7 @@ class Ground:
         with ring3.Kernel(veriexec=f"{self.sigs}:{level}", mounts=[f"{self.app}:/alias:rw"]) as kernel:
             return kernel.run(
                 [sys.executable, "-S", "-c", PRELUDE + names + program, str(self.app), str(self.evil), "/alias"],
-                capture_output=True, text=True, timeout=60,
+                capture_output=True, text=True, timeout=90,
             )
 
 

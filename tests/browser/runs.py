@@ -54,6 +54,8 @@ def made(calls: int, processes: int = 12, hostile: str = "") -> tuple[Document, 
         document.process_ended(index, status, whole - index * 100, is_bad=index == 3)
     document.signalled(threads[min(3, processes - 1)], whole // 3, f"SIGSEGV {{si_code=SEGV_MAPERR}} {hostile}")
     document.refused(threads[0], whole // 4, f'pledge, refused: "inet" is missing: socket(AF_INET) {hostile}')
+    for number in range(8):
+        document.woke(threads[0], threads[-1], whole // 2 + number * whole // 100)
     document.missing("landlock_create_ruleset")
     if hostile:
         document.file(hostile).deeds.add("created")

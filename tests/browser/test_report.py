@@ -173,6 +173,14 @@ def test_the_time_line_zooms_by_keys_and_leads_to_the_calls_in_sight(browser: Br
     assert shown(browser) == 5000
 
 
+def test_wake_ups_are_arrows_and_refusals_are_marked(browser: Browser) -> None:
+    assert "wake-up" in browser.text(".legend")
+    assert "refused" in browser.text(".legend")
+    browser.wait_for("document.querySelector('.tl-canvas').dataset.wakes === '8'")
+    browser.click("main .note")                 # a policy's no: the time line goes there, where nobody woke
+    browser.wait_for("document.querySelector('.tl-canvas').dataset.wakes === '0'")
+
+
 def test_keys_alone_choose_calls_on_the_time_line(browser: Browser) -> None:
     chosen = "document.querySelector('.tl-card h3')?.textContent"
     browser.run("document.querySelector('.timeline').focus()")

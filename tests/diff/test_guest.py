@@ -48,7 +48,7 @@ def test_same_as_the_host(case: Case, rounds: int, request: pytest.FixtureReques
         program = build_case(case)
     except CannotBuild as why:
         pytest.skip(str(why))
-    judge.compare([str(program), case.name], rounds=rounds, timeout=30)
+    judge.compare([str(program), case.name], rounds=rounds, timeout=90)
 
 
 def test_every_known_failure_is_a_case_with_a_reason() -> None:

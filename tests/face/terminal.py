@@ -12,7 +12,7 @@ import struct
 import termios
 import time
 
-LIMIT = 20.0        # seconds anything on a screen may take
+LIMIT = 60.0        # seconds anything on a screen may take
 
 
 class Screen:

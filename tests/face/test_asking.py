@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ring3
 from tests.unit.exec.images import DATA, load, program
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(200)
 
 
 def test_a_program_that_runs() -> None:
@@ -70,7 +71,7 @@ def test_a_death_behind_the_point_of_no_return_is_told(ring3_command: str, tmp_p
     path = tmp_path / "huge"
     path.write_bytes(program(load(0x600000, filesz=0x10, memsz=1 << 47, flags=DATA)))
     path.chmod(0o755)
-    done = subprocess.run([ring3_command, *way, "--", str(path)], capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run([ring3_command, *way, "--", str(path)], capture_output=True, text=True, timeout=90, check=False)
     said = f"ring3: {path}: killed by SIGSEGV in exec, behind its point of no return: its segment 1 wants 128 TiB at 0x600000"
     assert done.stderr.startswith(said)
     assert done.stderr.endswith(f"\n       ring3 explain -- {path} shows more\n")
@@ -80,7 +81,7 @@ def test_a_death_behind_the_point_of_no_return_is_told(ring3_command: str, tmp_p
 @pytest.mark.needs_ptrace
 def test_other_deaths_are_the_programs_own_business(ring3_command: str, tmp_path: Path) -> None:
     words = [ring3_command, "run", "--", "sh", "-c", "kill -SEGV $$"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stderr) == (139, "")
     path = tmp_path / "huge"
     path.write_bytes(program(load(0x600000, filesz=0x10, memsz=1 << 47, flags=DATA)))
@@ -89,3 +90,51 @@ def test_other_deaths_are_the_programs_own_business(ring3_command: str, tmp_path
         assert (process.wait(), process.died_in_exec) == (-11, True)
     with ring3.Kernel() as kernel, kernel.spawn(["sh", "-c", "kill -SEGV $$"]) as process:
         assert (process.wait(), process.died_in_exec) == (-11, False)
+
+
+@pytest.mark.needs_ptrace
+def test_a_kernel_that_runs_is_asked_about_its_own_files() -> None:
+    with ring3.Kernel() as kernel:
+        assert kernel.explain(["/tmp/ring3-tool"]).error == "ENOENT"
+        kernel.run("printf '#!/no/such/sh\\n' > /tmp/ring3-tool; chmod +x /tmp/ring3-tool", shell=True)
+        found = kernel.explain(["/tmp/ring3-tool"])
+        assert found.diagnosis.key == "missing interpreter"                                 # type: ignore[union-attr]
+        assert kernel.explain(["./ring3-tool"], cwd="/tmp").error == "ENOENT"
+        assert kernel.explain(["/bin/sh"], system="netbsd").personality == "netbsd"
+        assert kernel.explain(["/bin/ls"], unveil=["/etc:r"]).diagnosis.key == "veiled"     # type: ignore[union-attr]
+        with kernel.spawn(["cat"], stdin=ring3.PIPE, stdout=ring3.PIPE) as process:
+            assert kernel.explain(["/bin/true"]).ok          # while another program runs
+            assert process.communicate(b"still here")[0] == b"still here"
+        wrong: Any
+        for wrong in (5, []):
+            with pytest.raises((TypeError, ValueError)):
+                kernel.explain(wrong)
+        with pytest.raises(FileNotFoundError):
+            kernel.explain(["true"], cwd="/no/such")
+    with pytest.raises(RuntimeError, match="closed"):
+        kernel.explain(["true"])
+
+
+@pytest.mark.needs_ptrace
+def test_asking_changes_nothing() -> None:
+    """With one seed a run goes the same way whether somebody asked before or not: addresses, ids, numbers."""
+    def seen(*, asks: bool) -> bytes:
+        with ring3.Kernel(seed=5) as kernel:
+            kernel.run(["true"])
+            if asks:
+                kernel.explain(["/bin/sh"])
+            script = "echo $$; cat /proc/self/maps; head -c 8 /dev/urandom"
+            return bytes(kernel.run(script, shell=True, capture_output=True).stdout)
+
+    assert seen(asks=True) == seen(asks=False)
+
+
+def test_what_a_veil_hides_along_path_is_named() -> None:
+    hidden = ring3.explain(["cat"], env={"PATH": "/usr/local/bin:/usr/bin"}, unveil=["/etc:r"])
+    assert (hidden.error, hidden.diagnosis.key) == ("ENOENT", "veiled")                     # type: ignore[union-attr]
+    assert "/usr/bin/cat is there, but the veil hides it" in hidden.diagnosis.why           # type: ignore[union-attr]
+    loader = ring3.explain(["cat"], env={"PATH": "/usr/bin"}, unveil=["/usr/bin/cat:x"])
+    assert "ld-linux" in loader.diagnosis.why                                               # type: ignore[union-attr]
+    assert "the veil hides it" in loader.diagnosis.why                                      # type: ignore[union-attr]
+    nothing = ring3.explain(["no-such-program"], env={"PATH": "/usr/bin"}, unveil=["/etc:r"])
+    assert nothing.diagnosis.key == "not along PATH"                                        # type: ignore[union-attr]

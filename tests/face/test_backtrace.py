@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 FRAME = re.compile(r" > (\S*?)(?:\((.*)\))? ?\[(0x[0-9a-f]+)\]$")
 HANDLED = r"""
@@ -60,7 +60,7 @@ def stacks(text: str) -> dict[str, list[list[tuple[str, str, str]]]]:
 
 
 def traced(command: str, *words: str) -> dict[str, list[list[tuple[str, str, str]]]]:
-    done = subprocess.run([command, "trace", "-k", *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([command, "trace", "-k", *words], capture_output=True, text=True, timeout=90, check=False)
     assert "Traceback" not in done.stderr
     return stacks(done.stderr)
 
@@ -68,7 +68,7 @@ def traced(command: str, *words: str) -> dict[str, list[list[tuple[str, str, str
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
 def test_the_frames_of_strace(ring3_command: str) -> None:
     words = ["strace", "-k", "cat", "/etc/passwd"]
-    natively = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stderr
+    natively = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False).stderr
     if " > " not in natively:
         pytest.skip("this strace shows no stacks")
 

@@ -181,7 +181,7 @@ def test_no_guest_breaks_the_recorder(case: Case, tmp_path: Path) -> None:
         pytest.skip(str(why))
     recorder = Recorder()
     with ring3.Kernel(instruments=[recorder]) as kernel:
-        status = kernel.run([str(program), case.name], capture_output=True, timeout=30, cwd=tmp_path).returncode
+        status = kernel.run([str(program), case.name], capture_output=True, timeout=90, cwd=tmp_path).returncode
         assert kernel.loop.instrument_failures == []
     page = tmp_path / "run.html"
     write_report(recorder, str(page), command=[case.name], status=status)

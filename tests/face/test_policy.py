@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 
 PYTHON = """
@@ -22,7 +23,7 @@ print(open('here').read(), subprocess.check_output(['sort', 'f']))
 
 
 def ring3(command: str, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([command, *words], capture_output=True, text=True, timeout=40, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run([command, *words], capture_output=True, text=True, timeout=90, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def test_a_promise_that_is_missing_is_said_with_the_call(ring3_command: str) -> None:
@@ -157,3 +158,19 @@ def test_names_of_a_guest_do_nothing_to_the_shell_they_are_pasted_into(ring3_com
 def test_learn_explains_itself(ring3_command: str) -> None:
     assert "--exact" in ring3(ring3_command, "learn", "--help").stdout
     assert ring3(ring3_command, "learn").returncode == 125
+
+
+def test_what_learn_prints_has_the_run_s_own_options(ring3_command: str, tmp_path: Path) -> None:
+    """It can be pasted: mounts, directories, variables are there, and what is about learning is not."""
+    (tmp_path / "a file").write_text("text")
+    again = tmp_path / "again.sh"
+    options = [f"--mount={tmp_path}:/srv/x y", "--cwd", "/srv/x y", "--env", "A='b c'", "--exact", "--seed", "3"]
+    words = [ring3_command, "learn", *options, "--output", str(again), "--", "cat", "a file"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "text"
+    text = again.read_text()
+    assert f"    '--mount={tmp_path}:/srv/x y' \\\n    --cwd '/srv/x y' \\\n" in text
+    assert "--exact" not in text
+    assert "--output" not in text
+    env = {**os.environ, "PATH": f"{Path(ring3_command).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", str(again)], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "text", "")

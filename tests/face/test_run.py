@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -11,17 +12,17 @@ import pytest
 
 from tests.face.terminal import Screen
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
 
 
 def ring3(command: str, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([command, *words], capture_output=True, text=True, timeout=40, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run([command, *words], capture_output=True, text=True, timeout=90, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def shell(ring3_command: str, script: str) -> subprocess.CompletedProcess[str]:
     """A script of the host's bash, in which `ring3` is ours."""
     script = f'ring3() {{ {ring3_command} "$@"; }}\n{script}'
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=40, check=False)
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=90, check=False)
 
 
 # --- statuses and messages
@@ -57,6 +58,12 @@ def test_status(ring3_command: str, words: list[str], status: int) -> None:
     (["run", "/etc"], 126, "it is a directory"),
     (["run", "/etc/passwd"], 126, "chmod +x"),
     (["walk"], 125, "there is no command 'walk'"),
+    (["walk", "a b"], 125, "to run it as a program: ring3 run -- walk 'a b'\n"),
+    (["trce"], 125, "did you mean trace?"),
+    (["-x"], 125, "options stand behind a command"),
+    (["run", ""], 127, "an empty word names no program"),
+    (["run", "--pledge", "magic", "true"], 125, "'magic' is no promise; there are: stdio rpath"),
+    (["kdump", "/no/such/file"], 1, "ring3 trace --ktrace FILE -- PROGRAM makes one"),
 ])
 def test_messages(ring3_command: str, words: list[str], status: int, says: str) -> None:
     done = ring3(ring3_command, *words)
@@ -95,7 +102,7 @@ def test_help_and_version(ring3_command: str) -> None:
     for words in ([], ["--help"], ["-h"], ["help"]):
         done = ring3(ring3_command, *words)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "ring3 run [OPTION]... [--] PROGRAM" in done.stdout
+        assert "ring3 run PROGRAM [ARG]..." in done.stdout
     done = ring3(ring3_command, "run", "--help")
     for option in ("--env", "--cwd", "--mount", "--root", "--seed", "--timeout", "--stats", "--strace"):
         assert option in done.stdout
@@ -182,7 +189,7 @@ def test_signals_go_to_the_program(ring3_command: str, name: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signo)
-        assert process.communicate(timeout=20)[1] == ""
+        assert process.communicate(timeout=90)[1] == ""
         assert process.returncode == status
 
 
@@ -195,8 +202,8 @@ def test_nothing_survives_a_kill(ring3_command: str) -> None:
     stubs = {int(pid) for task in children.iterdir() for pid in (task / "children").read_text().split()}
     assert stubs
     process.kill()
-    process.communicate(timeout=20)
-    deadline = time.monotonic() + 10
+    process.communicate(timeout=90)
+    deadline = time.monotonic() + 60
     while alive := [pid for pid in stubs if is_alive(pid)]:
         assert time.monotonic() < deadline, alive
         time.sleep(0.02)
@@ -342,3 +349,92 @@ def test_the_terminal_behind_a_pipe(ring3_command: str) -> None:
         screen.type("typed\n")
         screen.expect("got typed\n")
         assert screen.status() == 0
+
+
+@pytest.mark.parametrize("words", [
+    [], ["--version"], ["run", "--help"], ["explain", "--help"], ["fingerprint", "/bin/true"], ["fingerprint", "--help"],
+    ["kdump", "--help"],
+])
+@pytest.mark.parametrize(("redirection", "why"), [("> /dev/full", "No space left on device"), (">&-", "it is closed")])
+def test_output_that_cannot_be_written_is_a_line(ring3_command: str, words: list[str], redirection: str, why: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", ring3_command, *words], stderr=subprocess.PIPE, text=True, timeout=90,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (125, f"ring3: standard output: {why}\n")
+
+
+def test_explain_to_a_full_disk(ring3_command: str) -> None:
+    done = shell(ring3_command, "ring3 explain /bin/true > /dev/full; echo $?")
+    assert (done.stdout, done.stderr) == ("125\n", "ring3: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", [["help", "run"], ["run", "--help"]])
+def test_help_of_a_command(ring3_command: str, words: list[str]) -> None:
+    done = ring3(ring3_command, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ring3 run [OPTION]...")
+
+
+@pytest.mark.parametrize("words", [["kdump", "--help"], ["explain", "/bin/true"]])
+def test_a_terminal_without_utf8_gets_what_it_can_show(ring3_command: str, words: list[str]) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([ring3_command, *words], env=env, capture_output=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+    assert b"\\u" not in done.stdout
+
+
+@pytest.mark.needs_ptrace
+def test_the_guest_gets_no_variable_that_python_set_for_itself(ring3_command: str) -> None:
+    done = subprocess.run([ring3_command, "run", "--", "/usr/bin/env"], env={}, capture_output=True, timeout=90, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
+    given = {"LC_CTYPE": "C.UTF-8"}
+    done = subprocess.run([ring3_command, "run", "--", "/usr/bin/env"], env=given, capture_output=True, timeout=90, check=False)
+    assert (done.returncode, done.stdout) == (0, b"LC_CTYPE=C.UTF-8\n")
+
+
+@pytest.mark.needs_ptrace
+def test_a_failing_run_tells_which_calls_are_missing(ring3_command: str) -> None:
+    script = "import ctypes; ctypes.CDLL(None).syscall(425, 1, 0); raise SystemExit({})"
+    said = "ring3: 1 call is not implemented and answered ENOSYS: io_uring_setup (1 time)\n"
+    assert ring3(ring3_command, "run", "--", "python3", "-c", script.format(3)).stderr == said
+    assert ring3(ring3_command, "run", "--", "python3", "-c", script.format(0)).stderr == ""
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["run", "--mount", ".:/x", "true"], "ring3: the directory we are in is gone; go to another one, or write whole paths\n"),
+    (["fingerprint", "x"], "ring3: x: the directory we are in is gone; go to another one, or write whole paths\n"),
+])
+def test_in_a_directory_that_is_gone(ring3_command: str, words: list[str], says: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd {gone} && rmdir {gone} && exec "$@"'
+    command = ["sh", "-c", script, "sh", ring3_command, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert done.stderr == says
+    assert done.returncode in (1, 125)
+
+
+@pytest.mark.parametrize(("go", "says"), [
+    ("mkdir gone; cd gone; rmdir ../gone", "the directory we are in is gone, so the program starts in /; --cwd DIR"),
+    ("n=$(printf 'd%.0s' $(seq 200)); for i in $(seq 22); do mkdir $n; cd $n; done", "4095 are allowed, so the program starts"),
+])
+def test_started_where_no_guest_can_be(ring3_command: str, go: str, says: str, tmp_path: Path) -> None:
+    done = shell(ring3_command, f"cd {tmp_path}; {go}; ring3 run -- pwd; ring3 run --cwd /usr -- pwd")
+    assert done.stdout == "/\n/usr\n"
+    assert says in done.stderr
+    assert done.stderr.count("ring3: ") == 1
+
+
+@pytest.mark.needs_ptrace
+def test_diff_says_what_was_written(ring3_command: str) -> None:
+    script = "echo x > /tmp/ring3-new; rm /etc/hostname; exit 3"
+    done = ring3(ring3_command, "run", "--diff", "--user", "0", "--", "sh", "-c", script)
+    assert done.returncode == 3
+    assert done.stderr == (
+        "ring3: 2 changes, none of them on your disk:\n       deleted   /etc/hostname\n       added     /tmp/ring3-new\n"
+    )
+    assert ring3(ring3_command, "run", "--diff", "--", "true").stderr == "ring3: it wrote no files\n"
+    hostile = ring3(ring3_command, "run", "--diff", "--", "sh", "-c", "echo > \"/tmp/$(printf 'a\\033[31m')\"").stderr
+    assert "/tmp/a\\x1b[31m" in hostile

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.needs_ptrace
 
 
 def trace(command: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([command, "trace", *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([command, "trace", *words], capture_output=True, text=True, timeout=90, check=False)
 
 
 def data_of(page: Path) -> dict[str, Any]:

@@ -193,6 +193,41 @@ def serve():
 threading.Thread(target=serve).start()
 c = socket.socket(socket.AF_UNIX); c.connect('sock'); c.sendall(b'shout'); print(c.recv(100))
 """,
+    "network": """
+import socket, socketserver, threading, http.server, urllib.request, selectors
+for family, host in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+    server = socket.create_server((host, 0), family=family)
+    client = socket.create_connection(server.getsockname()[:2])
+    end, address = server.accept()
+    print(address[0], client.getpeername() == server.getsockname(), address == client.getsockname())
+    threading.Thread(target=lambda: (client.sendall(bytes(3_000_000)), client.shutdown(socket.SHUT_WR))).start()
+    print(sum(len(piece) for piece in iter(lambda: end.recv(70000), b'')))
+port = ':%04X' % server.getsockname()[1]
+print(sorted(line.split()[3] for line in open('/proc/net/tcp6') if port in line.split()[1]))
+web = http.server.ThreadingHTTPServer(('localhost', 0), http.server.SimpleHTTPRequestHandler)
+web.RequestHandlerClass.log_message = lambda *a: None
+threading.Thread(target=web.serve_forever).start()
+print(len(urllib.request.urlopen(f'http://localhost:{web.server_port}/words.txt').read()), web.shutdown())
+for where in (('127.0.0.1', 1), ('192.0.2.77', 9)):
+    try: socket.create_connection(where, 0.5)
+    except ConnectionRefusedError as e: print(e)
+    except OSError: print('no way there')
+a, b = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)); b.bind(('127.0.0.1', 0))
+a.sendto(b'datagram', b.getsockname()); print(b.recvfrom(100)[0], socket.if_nameindex()[0])
+print(sorted({x[4][0] for x in socket.getaddrinfo('127.0.0.1', 80)}), socket.gethostbyname('localhost'))
+""",
+    "managers": """
+import asyncio, multiprocessing as m
+async def shout(r, w): w.write((await r.readline()).upper()); await w.drain(); w.close()
+async def main():
+    server = await asyncio.start_server(shout, '127.0.0.1', 0); where = server.sockets[0].getsockname()
+    async def ask(n): r, w = await asyncio.open_connection(*where); w.write(b'line %d\\n' % n); x = await r.readline(); w.close(); return x
+    print(await asyncio.gather(*(ask(n) for n in range(20))))
+if __name__ == '__main__':
+    asyncio.run(main())
+    with m.Manager() as manager:
+        things = manager.list([1]); p = m.Process(target=things.append, args=(2,)); p.start(); p.join(); print(list(things), p.exitcode)
+""",
     "signals": """
 import signal, os, time
 signal.signal(signal.SIGALRM, lambda n, f: print('alarm', n)); signal.setitimer(signal.ITIMER_REAL, 0.05); signal.pause()
@@ -305,6 +340,39 @@ TOOLS = (
     """),
     *rows(("ps",), """
         ps                  | sh -c 'ps -o comm= -p $$'; ps -e -o comm= | grep -c '^ps$'; sleep 30 & until ps -o stat= -p $! | grep -o S; do :; done; kill $!
+    """),
+    *rows(("perl",), """
+        perl-network        | perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1"); if (!fork) { $c = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $s->sockport); print $c "from perl\n"; exit 4 } $c = $s->accept; print <$c>; wait; print $? >> 8, "\n"'
+    """),
+    *rows(("tclsh",), """
+        tcl-network         | echo 'set s [socket -server acc -myaddr 127.0.0.1 0]; proc acc {c a p} {puts $c "hello $a"; close $c}; set c [socket 127.0.0.1 [lindex [fconfigure $s -sockname] 2]]; after 100 {set done 1}; vwait done; puts [gets $c]' | tclsh
+    """),
+    *rows(("node",), """
+        node-network        | node -e 'const h=require("http"); const s=h.createServer((q,r)=>r.end("ok "+q.url)); s.listen(0,"127.0.0.1",()=>h.get({port:s.address().port,host:"127.0.0.1",path:"/x"},r=>{r.on("data",d=>console.log(""+d)); r.on("end",()=>s.close())}))'
+        node-children       | node -e 'const {execSync,spawn}=require("child_process"); console.log(""+execSync("echo sub")); const p=spawn("cat"); p.stdout.on("data",d=>console.log(""+d)); p.stdin.end("piped"); p.on("exit",c=>console.log("exit",c)); const {Worker}=require("worker_threads"); p.on("close",()=>new Worker("require(\\"worker_threads\\").parentPort.postMessage(42)",{eval:true}).on("message",m=>console.log(m)))'
+        node-watch          | node -e 'const fs=require("fs"); const w=fs.watch(".",(e,f)=>{console.log(e,f); w.close()}); setTimeout(()=>fs.writeFileSync("made","x"),50); console.log(Object.keys(require("os").networkInterfaces())[0])'
+    """),
+    *rows(("redis-server", "redis-cli"), """
+        redis               | redis-server --port 0 --unixsocket $PWD/s --save '' >log & until redis-cli -s s ping >/dev/null 2>&1; do sleep 0.1; done; redis-cli -s s set a 41; redis-cli -s s incr a; redis-cli -s s eval 'return redis.call("get", "a")' 0; redis-cli -s s shutdown nosave; wait $!; echo $?
+        redis-tcp           | redis-server --port 17379 --bind 127.0.0.1 --save '' >log & until redis-cli -p 17379 ping 2>/dev/null; do sleep 0.1; done; redis-benchmark -p 17379 -n 300 -q -t set,get 2>&1 | tr '\\r' '\\n' | grep -c 'requests per second'; redis-cli -p 17379 shutdown nosave; wait $!; echo $?
+    """),
+    *rows(("socat",), """
+        socat               | socat UNIX-LISTEN:s,fork SYSTEM:'tr a-z A-Z' & p=$!; until [ -S s ]; do sleep 0.05; done; echo hello | socat - UNIX-CONNECT:s; kill $p; socat TCP-LISTEN:17788,bind=127.0.0.1,reuseaddr EXEC:cat & sleep 0.4; echo tcp | socat -t 1 - TCP:127.0.0.1:17788
+    """),
+    *rows(("curl", "python3"), """
+        curl                | /usr/bin/python3 -m http.server -b 127.0.0.1 18765 >/dev/null 2>&1 & until curl -s -o got http://127.0.0.1:18765/words.txt; do sleep 0.1; done; cmp got words.txt && echo same; kill $!; curl -s file://$PWD/words.txt | head -1; curl -s http://127.0.0.1:1/; echo $?
+    """),
+    *rows(("inotifywait",), """
+        inotifywait         | mkdir d; (sleep 0.4; touch d/f; mv d/f d/g; rm d/g) & inotifywait -q -t 5 -e create d; wait; ls d | wc -l
+    """),
+    *rows(("expect",), """
+        expect              | expect -c 'log_user 0; spawn -noecho cat; send "typed\\r"; expect "typed"; puts got; send "\\004"; expect eof; puts end'
+    """),
+    *rows(("tmux",), """
+        tmux                | tmux -L t -f /dev/null new-session -d -x 80 -y 24 'echo inside; sleep 5' && sleep 0.5 && tmux -L t capture-pane -p | head -1; tmux -L t kill-server; echo $?
+    """),
+    *rows(("rsync",), """
+        rsync               | rsync -a tree/ copy/ && diff -r tree copy && echo same; rsync -a --delete --stats tree/ copy/ | grep 'files transferred'
     """),
     *rows(("strace",), """
         nested-refusal      | /usr/bin/strace -V | head -1 | cut -d' ' -f1

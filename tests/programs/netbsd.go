@@ -201,7 +201,7 @@ func storm() {
 	fmt.Println(total, len(seen))
 }
 
-// What the poller serves: a socket of this host's with deadlines, and a network that may not be there.
+// What the poller serves: local sockets, deadlines.
 func sockets() {
 	directory, err := os.MkdirTemp("", "sockets")
 	check(err)
@@ -244,11 +244,37 @@ func sockets() {
 	fmt.Println(err != nil)
 }
 
+// TCP and UDP over the loopback; nothing leads further.
 func network() {
 	_, err := net.Dial("tcp", "127.0.0.1:1")
 	fmt.Println(err)
-	_, err = net.Listen("tcp", "127.0.0.1:0")
-	fmt.Println(err)
+	_, err = net.DialTimeout("tcp", "192.0.2.1:9", time.Second)
+	fmt.Println(err != nil)
+	for _, where := range []string{"127.0.0.1:0", "[::1]:0"} {
+		listener, err := net.Listen("tcp", where)
+		check(err)
+		go func() {
+			peer, err := listener.Accept()
+			check(err)
+			io.Copy(peer, peer)
+			peer.Close()
+		}()
+		peer, err := net.Dial("tcp", listener.Addr().String())
+		check(err)
+		fmt.Println(peer.RemoteAddr().String() == listener.Addr().String())
+		go func() { peer.Write(bytes.Repeat([]byte{7}, 300000)); peer.(*net.TCPConn).CloseWrite() }()
+		data, err := io.ReadAll(peer)
+		check(err)
+		fmt.Println(len(data), listener.Close())
+	}
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	check(err)
+	sender, err := net.Dial("udp", packets.LocalAddr().String())
+	check(err)
+	sender.Write([]byte("datagram"))
+	data := make([]byte, 20)
+	n, from, err := packets.ReadFrom(data)
+	fmt.Println(string(data[:n]), from.String() == sender.LocalAddr().String(), err)
 }
 
 // Timers, a deep stack, pages shared with a file, a holey file, who runs this.

@@ -37,7 +37,7 @@ def kernel(base: Path) -> Iterator[ring3.Kernel]:
 
 
 def said(kernel: ring3.Kernel, *args: str) -> str:
-    done = kernel.run([str(build(FILES)), *args], capture_output=True, text=True, timeout=30)
+    done = kernel.run([str(build(FILES)), *args], capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")
     return str(done.stdout)
 
@@ -52,13 +52,13 @@ def test_a_netbsd_process_sees_its_own_files_first(kernel: ring3.Kernel, tmp_pat
 
 
 def test_a_linux_process_does_not(kernel: ring3.Kernel) -> None:
-    done = kernel.run(["cat", "/etc/passwd"], capture_output=True, timeout=30)
+    done = kernel.run(["cat", "/etc/passwd"], capture_output=True, timeout=90)
     assert done.stdout == Path("/etc/passwd").read_bytes()
 
 
 def test_what_it_makes_stays_in_memory(kernel: ring3.Kernel, base: Path) -> None:
     assert said(kernel, "+/etc/made", "+/etc/made", "-/etc/passwd") == "errno 17\n"
-    done = kernel.run("ls /emul/netbsd/etc", shell=True, capture_output=True, text=True, timeout=30)
+    done = kernel.run("ls /emul/netbsd/etc", shell=True, capture_output=True, text=True, timeout=90)
     assert done.stdout == "made\n"
     assert [path.name for path in (base / "etc").iterdir()] == ["passwd"]
 
@@ -66,7 +66,7 @@ def test_what_it_makes_stays_in_memory(kernel: ring3.Kernel, base: Path) -> None
 def test_devices_are_the_true_ones(kernel: ring3.Kernel) -> None:
     """A base set has an empty /dev, and making a file there would hide the device."""
     assert said(kernel, "/dev/null", "+/dev/null") == "errno 17\n"
-    done = kernel.run("ls -l /emul/netbsd/dev/null", shell=True, capture_output=True, text=True, timeout=30)
+    done = kernel.run("ls -l /emul/netbsd/dev/null", shell=True, capture_output=True, text=True, timeout=90)
     assert done.stdout.startswith("crw-rw-rw-")
 
 
@@ -77,7 +77,7 @@ def test_a_dev_that_is_a_link_gets_no_devices(base: Path, target: str) -> None:
     (base / "dev").symlink_to(target)
     with ring3.Kernel(emul={"netbsd": base}) as kernel:
         script = "ls /etc/passwd; ls /etc/null /emul/netbsd/etc/null; grep -c emul /proc/mounts"
-        done = kernel.run(script, shell=True, capture_output=True, text=True, timeout=30)
+        done = kernel.run(script, shell=True, capture_output=True, text=True, timeout=90)
     assert done.stdout == "/etc/passwd\n1\n"
 
 
@@ -85,7 +85,7 @@ def test_with_a_veil(kernel: ring3.Kernel) -> None:
     """What is hidden below the emulation root is looked for in the real tree."""
     program = str(build(FILES))
     veil = [f"{program}:rx", "/etc/passwd:r"]
-    done = kernel.run([program, "/etc/passwd", "/etc/group"], unveil=veil, capture_output=True, text=True, timeout=30)
+    done = kernel.run([program, "/etc/passwd", "/etc/group"], unveil=veil, capture_output=True, text=True, timeout=90)
     assert done.stdout == Path("/etc/passwd").read_text()[:255] + "errno 2\n"
 
 
@@ -101,7 +101,7 @@ def test_across_systems(kernel: ring3.Kernel) -> None:
 def test_i386_programs_have_a_root_of_their_own(base: Path) -> None:
     with ring3.Kernel(emul={"netbsd32": base}) as kernel:
         for how, expected in (("i386", "the base set's\n"), ("amd64", Path("/etc/passwd").read_text()[:255])):
-            done = kernel.run([str(build(FILES, how)), "/etc/passwd"], capture_output=True, text=True, timeout=30)
+            done = kernel.run([str(build(FILES, how)), "/etc/passwd"], capture_output=True, text=True, timeout=90)
             assert done.stdout == expected, how
 
 
@@ -124,7 +124,7 @@ def test_a_dynamic_program(tmp_path: Path, base: Path, how: str, system: str, ow
                 "ok gave(CALL1(SYS_close, fd.value), 0)"]
     with ring3.Kernel(emul={system: base}) as kernel:
         for words in ([str(program)], ["/bin/sh", "-c", 'exec "$@"', "sh", str(program)]):
-            done = kernel.run([*words, "an argument"], capture_output=True, text=True, timeout=30)
+            done = kernel.run([*words, "an argument"], capture_output=True, text=True, timeout=90)
             assert (done.stdout.splitlines(), done.stderr, done.returncode) == (expected, "", 0)
 
 
@@ -137,7 +137,7 @@ def test_a_dynamic_program_without_a_base_set_is_told_of_one() -> None:
 
 # --- the command
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "ring3", "run", *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-m", "ring3", "run", *words], capture_output=True, text=True, timeout=90, check=False)
 
 
 def test_the_option(base: Path) -> None:
@@ -170,7 +170,7 @@ def test_aout_programs_run(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(runnable()[name])
     path.chmod(0o755)
-    done = ring3.run([str(path)], capture_output=True, timeout=30)
+    done = ring3.run([str(path)], capture_output=True, timeout=90)
     assert done.returncode == STATUS
 
 
@@ -187,5 +187,5 @@ def test_aout_text_cannot_be_written_but_omagic_text_can(tmp_path: Path) -> None
         path = tmp_path / str(magic)
         path.write_bytes(data)
         path.chmod(0o755)
-        outcomes[magic] = ring3.run([str(path)], timeout=30).returncode
+        outcomes[magic] = ring3.run([str(path)], timeout=90).returncode
     assert outcomes == {OMAGIC: STATUS, NMAGIC: -11, ZMAGIC: -11}

@@ -17,7 +17,7 @@ from tests.guest.netbsd.build import HERE as GUEST
 from tests.guest.netbsd.build import build
 from tests.rows import row
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
 
 
 def text(data: bytes) -> list[str]:

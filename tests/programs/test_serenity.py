@@ -14,7 +14,7 @@ import ring3
 from tests.guest.serenity.build import build, sources
 
 # Programs that are more than a list of checks.
-_BY_HAND: frozenset[str] = frozenset({"crossing", "randomcalls", "under"})
+_BY_HAND: frozenset[str] = frozenset({"crossing", "jailed", "randomcalls", "tells", "under"})
 
 
 def run(program: Path | str, *args: str, timeout: float = 60, **more: Any) -> tuple[int, list[str], str]:

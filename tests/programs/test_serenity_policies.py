@@ -18,7 +18,7 @@ from ring3.policy.promises import BITS
 from tests.guest.serenity.build import HERE, build
 from tests.rows import row
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(240)]
 
 EVERY_PROMISE = " ".join(BITS)
 ENOENT, EACCES = 2, 13
@@ -32,7 +32,7 @@ def program(name: str) -> str:
 def run(name: str, *args: str, cwd: Path, **policy: Any) -> tuple[int, str]:
     with ring3.Kernel() as kernel:
         done = kernel.run(
-            [program(name), *args], capture_output=True, timeout=60, personality="serenity", cwd=cwd, text=True, **policy
+            [program(name), *args], capture_output=True, timeout=90, personality="serenity", cwd=cwd, text=True, **policy
         )
     return done.returncode, done.stdout
 
@@ -104,7 +104,7 @@ def test_interpreters_need_x_too(tmp_path: Path) -> None:
 def command(*args: str, cwd: Path) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "ring3", "run", "--as", "serenity", *args],
-        capture_output=True, text=True, cwd=cwd, timeout=60, check=False,
+        capture_output=True, text=True, cwd=cwd, timeout=90, check=False,
     )
     return done.returncode, done.stderr
 

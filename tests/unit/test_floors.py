@@ -29,7 +29,7 @@ FLOORS = (
     {"calls"},
     {"personality"},
     {"trace"},
-    {"__init__", "kernel", "asking", "boot", "launch", "loop", "process", "stdio"},
+    {"__init__", "arguments", "changes", "kernel", "asking", "boot", "launch", "loop", "process", "stdio"},
     {"cli", "__main__"},
 )
 

@@ -20,6 +20,10 @@ class KEvent(NamedTuple):
     udata: int
 
 
+class LongKEvent:
+    """The struct kevent of NetBSD 11, which has four more words that no filter uses ↔ `KEvent`."""
+
+
 class Filter(enum.IntEnum):
     """What a knote watches.  READ, WRITE and VNODE are about descriptors."""
 
@@ -66,6 +70,10 @@ NOTE_PDATAMASK: Final = 0x000F_FFFF
 NOTE_TRACK: Final = 0x1
 NOTE_TRACKERR: Final = 0x2
 NOTE_CHILD: Final = 0x4
+
+# TIMER: what `data` counts, and that it is a moment
+NOTE_MSECONDS, NOTE_SECONDS, NOTE_USECONDS, NOTE_NSECONDS = range(4)
+NOTE_ABSTIME: Final = 0x10
 
 # USER
 NOTE_TRIGGER: Final = 0x0100_0000

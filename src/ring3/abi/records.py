@@ -72,6 +72,10 @@ class MountedFs(NamedTuple):
     source: bytes
 
 
+class LabelledFs:
+    """The struct statvfs of NetBSD 10, which has room for a disk's label too ↔ `MountedFs`."""
+
+
 class WinSize(NamedTuple):
     """A terminal's size in characters and pixels."""
 

@@ -6,6 +6,8 @@ Source: signal(7), sigaction(2), include/uapi/asm-generic/{signal,siginfo}.h.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 
@@ -110,6 +112,7 @@ class SignalDefaults(NamedTuple):
     discards: children of who ignores SIGCHLD (or says SA_NOCLDWAIT) are not waited for; where not, SA_NOCLDWAIT keeps SIGCHLD
         away and nothing else.
     orphans: a group that nobody is left to continue is not stopped by a terminal's signals, and is ended where it is stopped.
+    names: what the system calls the kernel's numbers, where Linux has another name for them.
     """
 
     ignored: int
@@ -118,6 +121,7 @@ class SignalDefaults(NamedTuple):
     together: bool = True
     discards: bool = True
     orphans: bool = True
+    names: Mapping[int, str] = MappingProxyType({})
 
 
 LINUX_DEFAULTS: Final = SignalDefaults(IGNORED, DUMPS)
@@ -186,12 +190,14 @@ SS_DISABLE: Final = 2
 SS_AUTODISARM: Final = 1 << 31
 
 
-def signal_name(signo: int) -> str:
-    """How strace and kill(1) name a signal.
+def signal_name(signo: int, names: Mapping[int, str] = LINUX_DEFAULTS.names) -> str:
+    """How strace and kill(1) name a signal; `names` are those of the system whose program it is (`SignalDefaults.names`).
 
-    >>> signal_name(9), signal_name(32), signal_name(34)
-    ('SIGKILL', 'SIGRTMIN', 'SIGRT_2')
+    >>> signal_name(9), signal_name(32), signal_name(34), signal_name(SIGCANCEL, {SIGCANCEL: "SIGCANCEL"})
+    ('SIGKILL', 'SIGRTMIN', 'SIGRT_2', 'SIGCANCEL')
     """
+    if signo in names:
+        return names[signo]
     if 1 <= signo < SIGRTMIN:
         return Signal(signo).name
     return f"SIGRT_{signo - SIGRTMIN}" if signo > SIGRTMIN else "SIGRTMIN"

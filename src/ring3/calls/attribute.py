@@ -10,6 +10,7 @@ from typing import Final
 
 from ring3.abi.filerecords import Seconds, UtimBuf
 from ring3.abi.flags import ACCMODE, AT_FDCWD, Access, AtFlags, FileType, OpenFlags
+from ring3.abi.notify import IN_ATTRIB, IN_MODIFY
 from ring3.abi.records import AttrChange
 from ring3.calls.place import changing, lookup, opened, subject
 from ring3.calls.sysarg import AtFlag, DirFd, Fd, Int, Mode, Offset, Offset64, OptionalPath, Path
@@ -54,7 +55,15 @@ def change(t: Thread, target: Dentry | File, wanted: AttrChange) -> int:
     vnode = _writable_vnode(target)
     if vnode is not None:
         vnode.setattr(prepare_change(t.proc.cred, vnode.getattr(), wanted))
+        _tell(target, IN_ATTRIB)
     return 0
+
+
+def _tell(target: Dentry | File, what: int) -> None:
+    """Who watches the file hears of it (`vfs/inotify.py`)."""
+    dentry = target.dentry if isinstance(target, File) else target
+    if dentry is not None and dentry.mount.marks is not None:
+        dentry.mount.marks.tell(dentry, what)
 
 
 # --- mode
@@ -152,6 +161,7 @@ def set_times(
         if not is_owner(t.proc.cred, attr):
             permission(t.proc.cred, attr, Access.WRITE)
         vnode.setattr(AttrChange(atime=now, mtime=now))
+        _tell(target, IN_ATTRIB)
         return 0
     atime, mtime = (
         None if part.fraction == UTIME_OMIT else now if part.fraction == UTIME_NOW else part.seconds * _SECOND + part.fraction
@@ -224,6 +234,7 @@ def truncate_path(t: Thread, path: bytes, length: int) -> int:
     if t.system.guard is not None:
         t.system.guard.opens(dentry, writes=True)
     vnode.truncate(length)
+    _tell(dentry, IN_MODIFY)
     return 0
 
 
@@ -241,6 +252,7 @@ def truncate_file(t: Thread, fd: int, length: int) -> int:
         raise EINVAL
     check_growth(t, file.vnode, length)
     file.vnode.truncate(length)
+    file.tell(IN_MODIFY)
     return 0
 
 

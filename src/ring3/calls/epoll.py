@@ -29,7 +29,7 @@ from ring3.waiting import Interrupted, sleep_on
 
 _MILLISECOND = 1_000_000
 _ADD, _DEL, _MOD = 1, 2, 3
-_BATCH = 1024              # events looked for at once
+_BATCH = 65536             # events told at once
 _CLOEXEC: Final = int(OpenFlags.CLOEXEC)
 _NONBLOCK: Final = int(OpenFlags.NONBLOCK)
 _CLOCKS: Final = (0, 1, 7, 8, 9)         # REALTIME, MONOTONIC, BOOTTIME, and the two alarms

@@ -17,8 +17,10 @@ from ring3.calls.sysarg_files import FcntlCommand, LockOperation, RequestArg
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
 from ring3.errors import EAGAIN, EBADF, EINVAL, EOVERFLOW, ESRCH
+from ring3.proc.jails import known_procs
 from ring3.proc.locks import LAST, READ, UNLOCK, WRITE, Lock
 from ring3.proc.proc import Rlimit, Thread
+from ring3.proc.targets import find_process
 from ring3.vfs.file import File, PathFile
 from ring3.vfs.memfd import MemFile
 from ring3.vfs.pipe import PipeFile
@@ -81,9 +83,9 @@ def _setown(t: Thread, _fd: int, file: File, arg: int) -> int:
         raise EINVAL
     if who not in (0, t.proc.pid):
         t.needs("proc")
-    if who > 0 and who not in t.system.procs and who not in t.system.threads:
-        raise ESRCH
-    if who < 0 and not any(p.pgrp == -who for p in t.system.procs.values()):
+    if who > 0:
+        find_process(t, who)
+    if who < 0 and not any(p.pgrp == -who for p in known_procs(t)):
         raise ESRCH
     file.owner = who
     return 0

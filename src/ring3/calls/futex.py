@@ -17,7 +17,7 @@ from ring3.calls.syscall import syscall
 from ring3.errors import EAGAIN, EDEADLK, EINVAL, ENOSYS, EPERM, ESRCH, ETIMEDOUT
 from ring3.proc.futex import ALL_BITS, OWNER_DIED, TID_MASK, WAITERS, Futexes, Key, Waiter
 from ring3.proc.proc import Restart, Thread, ThreadState
-from ring3.proc.targets import check_same_owner
+from ring3.proc.targets import check_same_owner, known_thread
 from ring3.waiting import Interrupted, sleep_on
 
 (_WAIT, _WAKE, _FD, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _LOCK_PI, _UNLOCK_PI, _TRYLOCK_PI, _WAIT_BITSET, _WAKE_BITSET,
@@ -210,7 +210,7 @@ async def _lock_pi(t: Thread, uaddr: int, deadline: int | None, *, private: bool
     if new & TID_MASK == t.tid:
         return 0
     if owner:
-        holder = t.system.threads.get(owner)
+        holder = known_thread(t, owner)
         if holder is None or holder.state is ThreadState.DEAD:
             raise ESRCH
     return await _wait_for_lock(t, key, deadline)
@@ -313,7 +313,7 @@ def sys_set_robust_list(t: Thread, head: Pointer, len: Size) -> int:  # noqa: A0
 @syscall(pledge="stdio")
 def sys_get_robust_list(t: Thread, pid: Pid, head_ptr: Pointer, len_ptr: Pointer) -> int:
     """The list a thread registered; 0 means the caller."""
-    target = t if not pid else t.system.threads.get(pid)
+    target = t if not pid else known_thread(t, pid)
     if target is None:
         raise ESRCH
     check_same_owner(t, target.proc)

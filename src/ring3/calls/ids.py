@@ -18,6 +18,7 @@ from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, EPERM, ESRCH
 from ring3.proc.cred import Cred
 from ring3.proc.proc import Thread
+from ring3.proc.targets import known_thread
 
 _KEEP: Final = 0xFFFF_FFFF
 _NGROUPS_MAX: Final = 65536
@@ -244,7 +245,7 @@ def sys_capget(t: Thread, header: Pointer, data: Pointer) -> int:
         return 0
     if pid < 0:
         raise EINVAL
-    target = t if not pid else t.system.threads.get(pid)
+    target = t if not pid else known_thread(t, pid)
     if target is None:
         raise ESRCH
     if data:

@@ -88,7 +88,7 @@ class Call:
         number = index(result)
         if not -_WORD // 2 <= number < _WORD:
             raise ValueError(f"{number:#x} is more than a word")
-        self._outcome = number
+        self._outcome = Injected(number)
 
     def delay(self, seconds: float) -> None:
         """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal ends the sleep.
@@ -98,6 +98,10 @@ class Call:
         if not 0 <= float(seconds) <= _YEAR:
             raise ValueError(f"{seconds!r} is no time to sleep")
         self._delay_ns += int(seconds * _SECOND)
+
+
+class Injected(int):
+    """A result that a hook gave, and no call."""
 
 
 Hook = Callable[[Call], object]
@@ -113,7 +117,7 @@ class Hooks(NamedTuple):
 class Interposer:
     """The hooks of one kernel.  `failed` hears of a hook that raised."""
 
-    def __init__(self, system: System, failed: Callable[[Hook, Exception], object]) -> None:
+    def __init__(self, system: System, failed: Callable[[Hook, BaseException], object]) -> None:
         self._system = system
         self._failed = failed
         self._hooks: dict[str, Hooks] = {}
@@ -211,7 +215,7 @@ class Interposer:
         for hook in hooks:
             try:
                 hook(call)
-            except Exception as error:  # noqa: BLE001 - somebody else's code must not end the run
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run
                 self.remove(hook)
                 self._failed(hook, error)
 

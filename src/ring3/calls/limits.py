@@ -26,9 +26,10 @@ from ring3.calls.procarg import (
 from ring3.calls.sysarg import Int, Pid, UInt
 from ring3.calls.syscall import syscall
 from ring3.errors import E2BIG, EACCES, EINVAL, EPERM, ESRCH
+from ring3.proc.jails import known_procs
 from ring3.proc.proc import Proc, Rlimit, Thread
 from ring3.proc.sched import priority_range, sched_of
-from ring3.proc.targets import find_process
+from ring3.proc.targets import find_process, known_thread
 from ring3.proc.timers import watch_cpu_limit
 
 _NR_OPEN: Final = 1_048_576
@@ -88,7 +89,7 @@ def sys_prlimit64(t: Thread, pid: Pid, resource: ResourceArg, new_limit: Pointer
     if new_limit:
         data = vm.copyin(new_limit, 16)
         new = Rlimits(int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little"))
-    target = find_process(t.system, pid) if pid else t.proc
+    target = find_process(t, pid) if pid else t.proc
     if new is not None or target is not t.proc:
         t.needs("proc")
     mine, theirs = t.proc.cred, target.cred
@@ -109,12 +110,12 @@ def subjects(t: Thread, which: int, who: int) -> list[Proc]:
     """Raises EINVAL, ESRCH."""
     system = t.system
     if which == 0:
-        found = [find_process(system, who) if who else t.proc]
+        found = [find_process(t, who) if who else t.proc]
     elif which == 1:
-        found = [p for p in system.procs.values() if p.pgrp == (who or t.proc.pgrp) and p is not system.init]
+        found = [p for p in known_procs(t) if p.pgrp == (who or t.proc.pgrp) and p is not system.init]
     elif which == 2:
         uid = who & 0xFFFF_FFFF if who else t.proc.cred.ruid
-        found = [p for p in system.procs.values() if p.cred.ruid == uid and p is not system.init]
+        found = [p for p in known_procs(t) if p.cred.ruid == uid and p is not system.init]
     else:
         raise EINVAL
     if not found:
@@ -164,7 +165,7 @@ def _thread(t: Thread, pid: int) -> Thread:
     """Raises EINVAL for a negative id, ESRCH."""
     if pid < 0:
         raise EINVAL
-    found = t if not pid else t.system.threads.get(pid)
+    found = t if not pid else known_thread(t, pid)
     if found is None:
         raise ESRCH
     return found

@@ -28,7 +28,7 @@ from ring3.abi.procrecords import (
     Word,
 )
 from ring3.abi.records import Timespec, Timespec64, Timeval
-from ring3.abi.signals import AltStack, SigAction, SigInfo, signal_name
+from ring3.abi.signals import AltStack, SigAction, SigInfo, SignalDefaults, signal_name
 from ring3.calls import shown
 from ring3.calls.guest import fetch
 from ring3.calls.sysarg import Address, Decoder, Flags, Kind, Number, Unsigned32, show_flags, show_record
@@ -40,7 +40,7 @@ from ring3.protocols import Abi
 class At(Kind):
     """The address of a struct that the call reads itself; with `out`, one it fills in."""
 
-    def __init__(self, record: type, show: Callable[[Any], str], *, out: bool = False) -> None:
+    def __init__(self, record: type, show: Callable[..., str], *, out: bool = False) -> None:
         self.record = record
         self.text = show
         self.out = out
@@ -49,9 +49,13 @@ class At(Kind):
         if not addr:
             return "NULL"
         try:
-            return self.text(fetch(t, self.record, addr))
+            return self._text(t, fetch(t, self.record, addr))
         except (Errno, NotImplementedError):
             return hex(addr)
+
+    def _text(self, t: Thread, value: Any) -> str:
+        del t
+        return self.text(value)
 
     def show(self, t: Thread, value: Any) -> str:
         if self.out or not value:
@@ -60,6 +64,16 @@ class At(Kind):
 
     def show_result(self, t: Thread, value: Any, result: int) -> str | None:
         return self._look(t, value) if self.out and result >= 0 else None
+
+
+class OfSignals(At):
+    """As `At`, where the struct speaks of signals: by the names of the system whose program it is."""
+
+    def __init__(self, record: type, show: Callable[[Any, SignalDefaults], str], *, out: bool = False) -> None:
+        super().__init__(record, show, out=out)
+
+    def _text(self, t: Thread, value: Any) -> str:
+        return self.text(value, t.proc.personality.signal_defaults)
 
 
 class Listed(At):
@@ -155,19 +169,19 @@ TimerSpecAt = Annotated[int, At(TimerSpec, shown.itimer_spec)]
 TimerSpecOut = Annotated[int, At(TimerSpec, shown.itimer_spec, out=True)]
 TimerSpec64At = Annotated[int, At(TimerSpec64, shown.itimer_spec)]
 TimerSpec64Out = Annotated[int, At(TimerSpec64, shown.itimer_spec, out=True)]
-SigSetAt = Annotated[int, At(SigSet, shown.signal_set)]
-SigSetOut = Annotated[int, At(SigSet, shown.signal_set, out=True)]
-OldSigSetAt = Annotated[int, At(OldSigSet, shown.signal_set)]
-OldSigSetOut = Annotated[int, At(OldSigSet, shown.signal_set, out=True)]
-ActionAt = Annotated[int, At(SigAction, shown.action)]
-ActionOut = Annotated[int, At(SigAction, shown.action, out=True)]
-OldActionAt = Annotated[int, At(OldSigAction, shown.action)]
-OldActionOut = Annotated[int, At(OldSigAction, shown.action, out=True)]
+SigSetAt = Annotated[int, OfSignals(SigSet, shown.signal_set)]
+SigSetOut = Annotated[int, OfSignals(SigSet, shown.signal_set, out=True)]
+OldSigSetAt = Annotated[int, OfSignals(OldSigSet, shown.signal_set)]
+OldSigSetOut = Annotated[int, OfSignals(OldSigSet, shown.signal_set, out=True)]
+ActionAt = Annotated[int, OfSignals(SigAction, shown.action)]
+ActionOut = Annotated[int, OfSignals(SigAction, shown.action, out=True)]
+OldActionAt = Annotated[int, OfSignals(OldSigAction, shown.action)]
+OldActionOut = Annotated[int, OfSignals(OldSigAction, shown.action, out=True)]
 AltStackAt = Annotated[int, At(AltStack, shown.alt_stack)]
 AltStackOut = Annotated[int, At(AltStack, shown.alt_stack, out=True)]
-SigInfoAt = Annotated[int, At(SigInfo, shown.sig_info)]
-SigInfoOut = Annotated[int, At(SigInfo, shown.sig_info, out=True)]
-StatusOut = Annotated[int, At(WaitStatus, shown.wait_status, out=True)]
+SigInfoAt = Annotated[int, OfSignals(SigInfo, shown.sig_info)]
+SigInfoOut = Annotated[int, OfSignals(SigInfo, shown.sig_info, out=True)]
+StatusOut = Annotated[int, OfSignals(WaitStatus, shown.wait_status, out=True)]
 IntOut = Annotated[int, Listed(Int32, out=True)]
 IdOut = Annotated[int, Listed(UInt32, out=True)]
 WordOut = Annotated[int, Listed(Word, out=True)]

@@ -10,6 +10,7 @@ from ring3.calls.procarg import Pointer
 from ring3.calls.sysarg import Int, Pid
 from ring3.calls.syscall import JUST_RETURN, syscall
 from ring3.errors import EACCES, EINVAL, EPERM, ESRCH
+from ring3.proc.jails import known_procs
 from ring3.proc.lifecycle import exit_process, exit_thread
 from ring3.proc.proc import Proc, Session, Thread
 from ring3.proc.targets import find_process
@@ -59,12 +60,12 @@ def sys_set_tid_address(t: Thread, tidptr: Pointer) -> int:
 @syscall(pledge="proc")
 def sys_setpgid(t: Thread, pid: Pid, pgid: Pid) -> int:
     """Move a process to a group: oneself, or a child that has not called exec."""
-    system, p = t.system, t.proc
+    p = t.proc
     target_id = pid or p.pid
     pgid = pgid or target_id
     if pgid < 0:
         raise EINVAL
-    target = find_process(system, target_id)
+    target = find_process(t, target_id)
     if target.pid != target_id:
         raise EINVAL
     if target.parent is p:
@@ -76,7 +77,7 @@ def sys_setpgid(t: Thread, pid: Pid, pgid: Pid) -> int:
         raise ESRCH
     if target.session.sid == target.pid:
         raise EPERM
-    if pgid != target.pid and not any(o.pgrp == pgid and o.session is p.session for o in system.procs.values()):
+    if pgid != target.pid and not any(o.pgrp == pgid and o.session is p.session for o in known_procs(t)):
         raise EPERM
     target.pgrp = pgid
     return 0
@@ -112,4 +113,4 @@ def sys_getsid(t: Thread, pid: Pid) -> int:
 
 
 def _subject(t: Thread, pid: int) -> Proc:
-    return find_process(t.system, pid) if pid else t.proc
+    return find_process(t, pid) if pid else t.proc

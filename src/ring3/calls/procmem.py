@@ -41,7 +41,7 @@ def _sides(
     remote_ranges = read_iovecs(t, *remote)
     if not sum(length for _, length in here):
         return here, GuestBuffers(t.proc.vm, ()), None
-    target = find_process(t.system, pid)
+    target = find_process(t, pid)
     check_same_owner(t, target)
     if target.zombie:
         raise ESRCH

@@ -14,7 +14,7 @@ from ring3.abi.filerecords import CmsgHdr, MMsgHdr, MsgHdr, Ucred
 from ring3.calls.buffers import IOV_MAX, GuestBuffers, read_iovecs
 from ring3.calls.guest import fetch
 from ring3.calls.sending import MMSG_MAX, MSG_DONTWAIT, SCM_CREDENTIALS, SCM_RIGHTS
-from ring3.calls.sockaddr import MsgFlag, OutAddr, encode_address, outgoing, put_address
+from ring3.calls.sockaddr import MsgFlag, OutAddr, encode_source, outgoing, put_address
 from ring3.calls.socket import socket_of
 from ring3.calls.sysarg import Addr, Fd, OutBuf, Size, UInt
 from ring3.calls.sysarg_files import InOut, TimeoutLeft
@@ -22,8 +22,8 @@ from ring3.calls.syscall import syscall
 from ring3.calls.transfer import PIECE, SO_RCVTIMEO, Answer, retry, socket_deadline, unrestarted
 from ring3.errors import EAGAIN, EFAULT, EMFILE, EMSGSIZE, EPERM, Errno
 from ring3.proc.proc import Rlimit, Thread
+from ring3.vfs.anysocket import Socket
 from ring3.vfs.file import File
-from ring3.vfs.socket import UnixSocket
 from ring3.vfs.socketrecords import MSG_PEEK, SOL_SOCKET, STREAM, Received
 from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.waiting import Interrupted
@@ -31,7 +31,7 @@ from ring3.waiting import Interrupted
 MSG_CTRUNC, MSG_WAITALL, MSG_WAITFORONE, MSG_CMSG_CLOEXEC = 0x08, 0x100, 0x10000, 0x40000000
 
 
-def collect(t: Thread, socket: UnixSocket, want: int, flags: int) -> Received | Any:
+def collect(t: Thread, socket: Socket, want: int, flags: int) -> Received | Any:
     """What comes in: a `Received`, or a coroutine of one when it has to be waited for."""
     wait = not (flags & MSG_DONTWAIT or socket.nonblocking)
     try:
@@ -45,13 +45,13 @@ def collect(t: Thread, socket: UnixSocket, want: int, flags: int) -> Received | 
     return received
 
 
-def _is_partial(socket: UnixSocket, received: Received, want: int, flags: int) -> bool:
+def _is_partial(socket: Socket, received: Received, want: int, flags: int) -> bool:
     return (
         socket.kind == STREAM and not flags & MSG_PEEK and 0 < len(received.data) < want and not received.files
     )
 
 
-async def _collect_later(t: Thread, socket: UnixSocket, want: int, flags: int) -> Received:
+async def _collect_later(t: Thread, socket: Socket, want: int, flags: int) -> Received:
     deadline_ns = socket_deadline(t, socket, SO_RCVTIMEO)
     waiting = retry(socket, partial(socket.recv, want, flags=flags), deadline_ns=deadline_ns)
     received = await (waiting if deadline_ns is None else unrestarted(waiting))
@@ -60,7 +60,7 @@ async def _collect_later(t: Thread, socket: UnixSocket, want: int, flags: int) -
     return received
 
 
-async def _collect_rest(t: Thread, socket: UnixSocket, first: Received, want: int, flags: int) -> Received:
+async def _collect_rest(t: Thread, socket: Socket, first: Received, want: int, flags: int) -> Received:
     """MSG_WAITALL: until there is enough, or an end, an error, an interruption."""
     data, last = first.data, first
     deadline_ns = socket_deadline(t, socket, SO_RCVTIMEO)
@@ -110,7 +110,7 @@ def _hand_over(t: Thread, received: Received, buffers: GuestBuffers, addr: int, 
     if received.data and buffers.scatter(0, received.data) < len(received.data):
         raise EFAULT
     if addr:
-        put_address(t, encode_address(received.address) if received.address.path else b"", addr, length)
+        put_address(t, encode_source(received.address), addr, length)
     return received.length
 
 
@@ -127,13 +127,13 @@ def receive_message(t: Thread, fd: int, header: MsgHdr, flags: int) -> Any:
 
 
 async def _message_later(
-    t: Thread, socket: UnixSocket, waiting: Any, header: MsgHdr, buffers: GuestBuffers, flags: int
+    t: Thread, socket: Socket, waiting: Any, header: MsgHdr, buffers: GuestBuffers, flags: int
 ) -> tuple[int, MsgHdr]:
     return _fill_in(t, socket, await waiting, header, buffers, flags)
 
 
 def _fill_in(
-    t: Thread, socket: UnixSocket, received: Received, header: MsgHdr, buffers: GuestBuffers, flags: int
+    t: Thread, socket: Socket, received: Received, header: MsgHdr, buffers: GuestBuffers, flags: int
 ) -> tuple[int, MsgHdr]:
     vm = t.proc.vm
     if received.data and buffers.scatter(0, received.data) < len(received.data):
@@ -143,13 +143,13 @@ def _fill_in(
     answer = received.flags | (MSG_CTRUNC if truncated else 0) | flags & MSG_CMSG_CLOEXEC
     namelen = header.namelen
     if header.name:
-        name = outgoing(t, encode_address(received.address) if received.address.path else b"")
+        name = outgoing(t, encode_source(received.address))
         vm.copyout(header.name, name[: header.namelen & 0x7FFF_FFFF])
         namelen = len(name)
     return received.length, header._replace(namelen=namelen, controllen=control, flags=answer)
 
 
-def _write_control(t: Thread, socket: UnixSocket, received: Received, header: MsgHdr, *, cloexec: bool) -> tuple[int, bool]:
+def _write_control(t: Thread, socket: Socket, received: Received, header: MsgHdr, *, cloexec: bool) -> tuple[int, bool]:
     """Credentials and files into the program's control buffer: (bytes used, whether something did not fit)."""
     abi = t.system.call_abi(t)
     layout, word, vm = abi.layouts[CmsgHdr], abi.word_size, t.proc.vm

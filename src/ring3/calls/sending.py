@@ -14,16 +14,16 @@ from ring3.abi.filerecords import CmsgHdr, MMsgHdr, MsgHdr, Ucred
 from ring3.calls.buffers import IOV_MAX, GuestBuffers, read_iovecs
 from ring3.calls.guest import fetch
 from ring3.calls.place import opened
-from ring3.calls.sockaddr import InAddr, MsgFlag, read_address, unix_address
+from ring3.calls.sockaddr import InAddr, MsgFlag, inet_address, netlink_address, read_address, unix_address
 from ring3.calls.socket import socket_of, socket_vnode
 from ring3.calls.sysarg import Addr, Fd, InBuf, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import PIECE, SO_SNDTIMEO, Answer, break_pipe, retry, sender, socket_deadline, unrestarted
-from ring3.errors import EAGAIN, EINVAL, EMSGSIZE, ENOBUFS, EOPNOTSUPP, EPERM, EPIPE, Errno
+from ring3.errors import EAGAIN, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, EOPNOTSUPP, EPERM, EPIPE, Errno
 from ring3.proc.proc import Thread
+from ring3.vfs.anysocket import Socket
 from ring3.vfs.file import File
-from ring3.vfs.socket import UnixSocket
-from ring3.vfs.socketrecords import SOL_SOCKET, STREAM, UnixAddress
+from ring3.vfs.socketrecords import AF_NETLINK, AF_UNIX, SOL_SOCKET, STREAM, SocketAddress, UnixAddress
 from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.vfs.vnode import Vnode
 from ring3.waiting import Interrupted
@@ -37,10 +37,10 @@ MMSG_MAX = 1024                     # UIO_MAXIOV
 class Outgoing(NamedTuple):
     """What one send sends."""
 
-    socket: UnixSocket
+    socket: Socket
     buffers: GuestBuffers
     flags: int
-    to: UnixAddress | None = None
+    to: SocketAddress | None = None
     vnode: Vnode | None = None
     files: Sequence[File] = ()
     cred: PeerCred | None = None
@@ -51,7 +51,7 @@ def transmit(t: Thread, out: Outgoing) -> Answer:
     """All of a message, or of a stream's bytes."""
     socket = out.socket
     wait = not (out.flags & MSG_DONTWAIT or socket.nonblocking)
-    if socket.is_packets and out.buffers.total > PIECE:
+    if socket.is_packets and out.buffers.total > min(socket.max_packet, PIECE):
         raise EMSGSIZE
     try:
         done = _send_piece(out, 0)
@@ -70,6 +70,8 @@ def transmit(t: Thread, out: Outgoing) -> Answer:
 def _send_piece(out: Outgoing, done: int) -> int:
     """One attempt from byte `done` on.  Raises EAGAIN, EPIPE, EFAULT …"""
     data = out.buffers.gather(done, PIECE) if out.buffers.total else b""
+    if out.socket.is_packets and len(data) < out.buffers.total:
+        raise EFAULT                    # a packet goes whole or not at all
     return out.socket.send(
         data, flags=out.flags, to=out.to, vnode=out.vnode, files=() if done else out.files, cred=out.cred
     )
@@ -106,10 +108,15 @@ async def _transmit_later(t: Thread, out: Outgoing, done: int) -> int:
             file.release()
 
 
-def _destination(t: Thread, socket: UnixSocket, data: bytes) -> tuple[UnixAddress | None, Vnode | None]:
-    """Where an explicit address leads.  A stream refuses it, whatever it says."""
+def _destination(t: Thread, socket: Socket, data: bytes) -> tuple[SocketAddress | None, Vnode | None]:
+    """Where an explicit address leads.  A stream refuses it, whatever it says; TCP does not look at it."""
     if not data:
         return None, None
+    if socket.family == AF_NETLINK:
+        return netlink_address(data), None
+    if socket.family != AF_UNIX:
+        t.needs("inet")
+        return (None if socket.kind == STREAM else inet_address(data, socket.family, unspecified=True)), None
     t.needs("unix")                 # a pair of sockets needs no promise, to whom they may speak does
     if socket.kind == STREAM:
         return UnixAddress(), None
@@ -133,7 +140,7 @@ def sys_send(t: Thread, fd: Fd, buf: InBuf, nbytes: Size, flags: MsgFlag) -> Ans
     return answer
 
 
-def _outgoing(t: Thread, socket: UnixSocket, header: MsgHdr, flags: int) -> Outgoing:
+def _outgoing(t: Thread, socket: Socket, header: MsgHdr, flags: int) -> Outgoing:
     """What a struct msghdr says is to be sent.  Raises EINVAL, EMSGSIZE, ENOBUFS, EPERM, EBADF, EFAULT."""
     if header.iovlen > IOV_MAX:
         raise EMSGSIZE

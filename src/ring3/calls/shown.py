@@ -13,6 +13,7 @@ from ring3.abi.signals import (
     CLD_KILLED,
     CLD_STOPPED,
     CLD_TRAPPED,
+    LINUX_DEFAULTS,
     NSIG,
     SI_KERNEL,
     SI_QUEUE,
@@ -29,6 +30,7 @@ from ring3.abi.signals import (
     SigAction,
     SigInfo,
     Signal,
+    SignalDefaults,
     bit,
     signal_name,
 )
@@ -64,7 +66,7 @@ def itimer_spec(value: ITimerVal) -> str:
     return f"{{it_interval={time_spec(value.interval)}, it_value={time_spec(value.value)}}}"
 
 
-def signal_set(mask: int) -> str:
+def signal_set(mask: int, system: SignalDefaults = LINUX_DEFAULTS) -> str:
     """A sigset_t; the complement where that is shorter.
 
     >>> signal_set(0b10), signal_set((1 << 64) - 1), signal_set(0)
@@ -73,7 +75,7 @@ def signal_set(mask: int) -> str:
     prefix = ""
     if mask.bit_count() >= NSIG * 2 // 3:
         prefix, mask = "~", ~mask & _ALL
-    names = [signal_name(signo).removeprefix("SIG") for signo in range(1, NSIG + 1) if mask & bit(signo)]
+    names = [signal_name(signo, system.names).removeprefix("SIG") for signo in range(1, NSIG + 1) if mask & bit(signo)]
     return f"{prefix}[{' '.join(names)}]"
 
 
@@ -88,11 +90,17 @@ def _flag_names(flags: int, names: tuple[tuple[int, str], ...]) -> str:
     return "|".join(found) or "0"
 
 
-def action(value: SigAction) -> str:
+_ACTION_FLAGS = tuple((int(flag), f"SA_{flag.name}") for flag in sorted(SaFlags, key=lambda flag: (
+    ("RESTORER", "ONSTACK", "RESTART", "NODEFER", "RESETHAND", "SIGINFO", "NOCLDSTOP", "NOCLDWAIT").index(flag.name or "")
+    if flag.name in ("RESTORER", "ONSTACK", "RESTART", "NODEFER", "RESETHAND", "SIGINFO", "NOCLDSTOP", "NOCLDWAIT") else 99
+)))
+
+
+def action(value: SigAction, system: SignalDefaults = LINUX_DEFAULTS) -> str:
     """A struct sigaction as the kernel has it."""
     handler = "SIG_DFL" if value.handler == SIG_DFL else "SIG_IGN" if value.handler == SIG_IGN else hex(value.handler)
-    flags = _flag_names(value.flags, tuple((int(flag), f"SA_{flag.name}") for flag in SaFlags))
-    text = f"{{sa_handler={handler}, sa_mask={signal_set(value.mask)}, sa_flags={flags}"
+    flags = _flag_names(value.flags, _ACTION_FLAGS)
+    text = f"{{sa_handler={handler}, sa_mask={signal_set(value.mask, system)}, sa_flags={flags}"
     if value.flags & SaFlags.RESTORER:
         text += f", sa_restorer={value.restorer:#x}"
     return text + "}"
@@ -110,38 +118,54 @@ _CHILD_CODES = {
     CLD_EXITED: "CLD_EXITED", CLD_KILLED: "CLD_KILLED", CLD_DUMPED: "CLD_DUMPED", CLD_TRAPPED: "CLD_TRAPPED",
     CLD_STOPPED: "CLD_STOPPED", CLD_CONTINUED: "CLD_CONTINUED",
 }
-_SEGV_CODES = {1: "SEGV_MAPERR", 2: "SEGV_ACCERR"}
+_FAULT_CODES: dict[int, tuple[str, ...]] = {       # from 1 on
+    Signal.SIGSEGV: ("SEGV_MAPERR", "SEGV_ACCERR", "SEGV_BNDERR", "SEGV_PKUERR"),
+    Signal.SIGBUS: ("BUS_ADRALN", "BUS_ADRERR", "BUS_OBJERR"),
+    Signal.SIGFPE: (
+        "FPE_INTDIV", "FPE_INTOVF", "FPE_FLTDIV", "FPE_FLTOVF", "FPE_FLTUND", "FPE_FLTRES", "FPE_FLTINV", "FPE_FLTSUB",
+    ),
+    Signal.SIGILL: (
+        "ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC", "ILL_PRVREG", "ILL_COPROC", "ILL_BADSTK",
+    ),
+    Signal.SIGTRAP: ("TRAP_BRKPT", "TRAP_TRACE", "TRAP_BRANCH", "TRAP_HWBKPT"),
+}
 
 
-def sig_info(info: SigInfo) -> str:
+def _signed32(value: int) -> int:
+    return (value & 0x7FFF_FFFF) - (value & 0x8000_0000)
+
+
+def sig_info(info: SigInfo, system: SignalDefaults = LINUX_DEFAULTS) -> str:
     """A siginfo_t, the members that go with its code.
 
     >>> sig_info(SigInfo(10, SI_USER, pid=7, uid=0))
     '{si_signo=SIGUSR1, si_code=SI_USER, si_pid=7, si_uid=0}'
     """
-    head = f"{{si_signo={signal_name(info.signo) if 0 < info.signo <= NSIG else info.signo}, si_code="
-    if info.signo == Signal.SIGCHLD and info.code in _CHILD_CODES:
-        status = str(info.status) if info.code == CLD_EXITED else signal_name(info.status) if info.status else "0"
+    names = system.names
+    head = f"{{si_signo={signal_name(info.signo, names) if 0 < info.signo <= NSIG else info.signo}, si_code="
+    if info.signo == Signal.SIGCHLD and (info.code in _CHILD_CODES or info.code == SI_KERNEL):
+        status = str(info.status) if info.code == CLD_EXITED else signal_name(info.status, names) if info.status else "0"
         return (
-            f"{head}{_CHILD_CODES[info.code]}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, "
+            f"{head}{_CHILD_CODES.get(info.code, 'SI_KERNEL')}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, "
             f"si_utime={info.utime}, si_stime={info.stime}}}"
         )
     code = _CODES.get(info.code, str(info.code))
     if info.code == SI_TIMER:
-        value = f"{{sival_int={info.value & 0xFFFFFFFF}}}"
-        return f"{head}{code}, si_timerid={info.timer_id}, si_overrun={info.overrun}, si_value={value}}}"
+        value = f", si_int={_signed32(info.value)}, si_ptr={info.value:#x}" if info.value else ", si_int=0, si_ptr=NULL"
+        return f"{head}{code}, si_timerid={info.timer_id}, si_overrun={info.overrun}{value}}}"
     if 0 < info.code < SI_KERNEL:
-        if info.signo == Signal.SIGSEGV:
-            code = _SEGV_CODES.get(info.code, code)
+        codes = _FAULT_CODES.get(info.signo, ())
+        code = codes[info.code - 1] if info.code <= len(codes) else code
         addr = hex(info.addr) if info.addr else "NULL"
         return f"{head}{code}, si_addr={addr}}}"
     if info.code == SI_KERNEL:
-        return f"{head}{code}}}"
-    tail = f", si_value={{sival_int={info.value & 0xFFFFFFFF}, sival_ptr={info.value:#x}}}" if info.value else ""
+        addr = (f", si_addr={info.addr:#x}" if info.addr else ", si_addr=NULL") if info.signo in _FAULT_CODES else ""
+        return f"{head}{code}{addr}}}"
+    tail = f", si_int={_signed32(info.value)}, si_ptr={info.value:#x}" if info.value else ""
     return f"{head}{code}, si_pid={info.pid}, si_uid={info.uid}{tail}}}"
 
 
-def wait_status(status: int) -> str:
+def wait_status(status: int, system: SignalDefaults = LINUX_DEFAULTS) -> str:
     """What wait4(2) stores.
 
     >>> wait_status(0x100), wait_status(9)
@@ -151,10 +175,10 @@ def wait_status(status: int) -> str:
     if status == 0xFFFF:
         return "[{WIFCONTINUED(s)}]"
     if low == 0x7F:
-        return f"[{{WIFSTOPPED(s) && WSTOPSIG(s) == {signal_name(status >> 8 & 0xFF)}}}]"
+        return f"[{{WIFSTOPPED(s) && WSTOPSIG(s) == {signal_name(status >> 8 & 0xFF, system.names)}}}]"
     if low:
         dumped = " && WCOREDUMP(s)" if status & 0x80 else ""
-        return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_name(low)}{dumped}}}]"
+        return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_name(low, system.names)}{dumped}}}]"
     return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}]"
 
 

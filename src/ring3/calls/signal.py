@@ -45,9 +45,10 @@ from ring3.calls.sysarg import Fd, Int, Pid, SigNo, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EAGAIN, EINTR, EINVAL, ENOMEM, EPERM, ESRCH, Errno
 from ring3.proc import signals
+from ring3.proc.jails import known_procs
 from ring3.proc.proc import Proc, Restart, Rlimit, Thread
 from ring3.proc.signalfd import SignalFile
-from ring3.proc.targets import check_signal, find_process
+from ring3.proc.targets import check_signal, find_process, known_thread
 from ring3.waiting import Interrupted, sleep_on
 
 _SET_SIZE: Final = 8
@@ -208,17 +209,17 @@ def sys_kill(t: Thread, pid: Pid, sig: SigNo) -> int:
         t.needs("proc")
     info = signals.user_signal(t, sig, SI_USER)
     if pid > 0:
-        target = find_process(system, pid)
+        target = find_process(t, pid)
         _send(t, target, info)
         return 0
     if pid == _INT_MIN:
         raise ESRCH
     if pid == -1:
-        targets = [p for p in system.procs.values() if p.pid > 1 and p is not t.proc]
+        targets = [p for p in known_procs(t) if p.pid > 1 and p is not t.proc]
         _send_all(t, targets, info, forgive=True)
         return 0
     pgrp = -pid if pid else t.proc.pgrp
-    _send_all(t, [p for p in system.procs.values() if p.pgrp == pgrp and p is not system.init], info, forgive=False)
+    _send_all(t, [p for p in known_procs(t) if p.pgrp == pgrp and p is not system.init], info, forgive=False)
     return 0
 
 
@@ -266,7 +267,7 @@ def sys_tgkill(t: Thread, tgid: Pid, tid: Pid, sig: SigNo) -> int:
 
 
 def _send_thread(t: Thread, tgid: int | None, tid: int, info: SigInfo) -> int:
-    target = t.system.threads.get(tid)
+    target = known_thread(t, tid)
     if target is None or target.proc is not t.proc:
         t.needs("proc")
     if target is None or (tgid is not None and target.proc.pid != tgid):
@@ -285,7 +286,7 @@ def sys_rt_sigqueueinfo(t: Thread, tgid: Pid, sig: SigNo, uinfo: SigInfoAt) -> i
     if tgid != t.proc.pid:
         t.needs("proc")
     info = _queued_info(t, uinfo, sig, tgid)
-    target = find_process(t.system, tgid)
+    target = find_process(t, tgid)
     check_signal(t, target, sig)
     if sig:
         if sig >= SIGRTMIN:

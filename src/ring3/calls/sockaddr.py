@@ -11,12 +11,26 @@ from typing import Annotated, Any
 from ring3.abi.filerecords import SockAddr
 from ring3.calls.sysarg import Address, Number, quote
 from ring3.calls.sysarg_files import Bits, NamedValue
-from ring3.errors import EFAULT, EINVAL
+from ring3.errors import EAFNOSUPPORT, EFAULT, EINVAL
 from ring3.proc.proc import Thread
-from ring3.vfs.socketrecords import AF_UNIX, AF_UNSPEC, UnixAddress
+from ring3.vfs.socketrecords import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    AF_UNIX,
+    AF_UNSPEC,
+    UNNAMED,
+    V4,
+    InetAddress,
+    NetlinkAddress,
+    SocketAddress,
+    UnixAddress,
+)
 
 STORAGE_SIZE = 128             # struct sockaddr_storage
 UN_SIZE = 110                  # struct sockaddr_un
+IN_SIZE, IN6_SIZE, NL_SIZE = 16, 28, 12     # struct sockaddr_in, sockaddr_in6, sockaddr_nl
+_IN6_LEAST = 24                # without its scope (RFC 2133)
 FAMILIES = {0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET"}
 
 
@@ -40,15 +54,52 @@ def unix_address(data: bytes, *, autobind: bool = False) -> UnixAddress:
     return UnixAddress(name if name[:1] == b"\0" else name.split(b"\0", 1)[0])
 
 
+def inet_address(data: bytes, family: int, *, unspecified: bool = False) -> InetAddress:
+    """A sockaddr_in or sockaddr_in6 for a socket of `family`; `unspecified` takes an AF_UNSPEC of IPv4 that names no host.
+
+    Raises EINVAL for too few bytes, EAFNOSUPPORT for another family.
+    """
+    if len(data) < (IN_SIZE if family == AF_INET else _IN6_LEAST):
+        raise EINVAL
+    told = int.from_bytes(data[:2], "little")
+    port = int.from_bytes(data[2:4], "big")
+    if told != family and not (unspecified and told == AF_UNSPEC and family == AF_INET and data[4:8] == bytes(4)):
+        raise EAFNOSUPPORT
+    if family == AF_INET:
+        return InetAddress(family, V4 + data[4:8], port)
+    return InetAddress(
+        family, data[8:24], port, int.from_bytes(data[4:8], "big"), int.from_bytes(data[24:IN6_SIZE].ljust(4, b"\0"), "little")
+    )
+
+
+def netlink_address(data: bytes) -> NetlinkAddress:
+    """A sockaddr_nl.  Raises EINVAL."""
+    if len(data) < NL_SIZE or int.from_bytes(data[:2], "little") != AF_NETLINK:
+        raise EINVAL
+    return NetlinkAddress(int.from_bytes(data[4:8], "little"), int.from_bytes(data[8:12], "little"))
+
+
 def is_unspecified(data: bytes) -> bool:
     """Whether the family is AF_UNSPEC."""
     return len(data) >= 2 and int.from_bytes(data[:2], "little") == AF_UNSPEC
 
 
-def encode_address(address: UnixAddress) -> bytes:
+def encode_address(address: SocketAddress) -> bytes:
     """The bytes of an address, as the kernel hands it out."""
+    if isinstance(address, InetAddress):
+        head = address.family.to_bytes(2, "little") + address.port.to_bytes(2, "big")
+        if address.family == AF_INET:
+            return head + address.host[-4:] + bytes(8)
+        return head + address.flow.to_bytes(4, "big") + address.host + address.scope.to_bytes(4, "little")
+    if isinstance(address, NetlinkAddress):
+        return AF_NETLINK.to_bytes(4, "little") + address.port.to_bytes(4, "little") + address.groups.to_bytes(4, "little")
     name = address.path if address.is_abstract or not address.path else address.path + b"\0"
     return AF_UNIX.to_bytes(2, "little") + name
+
+
+def encode_source(address: SocketAddress) -> bytes:
+    """Where a message came from; no bytes when its sender has no name."""
+    return b"" if address == UNNAMED else encode_address(address)
 
 
 def outgoing(t: Thread, data: bytes) -> bytes:
@@ -75,6 +126,11 @@ def show_address(data: bytes) -> str:
         return quote(data, None)
     family = int.from_bytes(data[:2], "little")
     name = FAMILIES.get(family, str(family))
+    if (family == AF_INET and len(data) >= IN_SIZE) or (family == AF_INET6 and len(data) >= _IN6_LEAST):
+        return _show_inet(inet_address(data, family), name)
+    if family == AF_NETLINK and len(data) >= NL_SIZE:
+        told = netlink_address(data)
+        return f"{{sa_family={name}, nl_pid={told.port}, nl_groups={told.groups:08x}}}"
     if family != AF_UNIX:
         return f"{{sa_family={name}, sa_data={quote(data[2:], None)}}}" if len(data) > 2 else f"{{sa_family={name}}}"
     if len(data) == 2:
@@ -82,6 +138,19 @@ def show_address(data: bytes) -> str:
     path = data[2:]
     text = "@" + quote(path[1:], None) if path[:1] == b"\0" else quote(path.split(b"\0", 1)[0], None)
     return f"{{sa_family={name}, sun_path={text}}}"
+
+
+def _show_inet(address: InetAddress, name: str) -> str:
+    """`{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}`."""
+    if address.family == AF_INET:
+        host = ".".join([str(byte) for byte in address.host[-4:]])
+        return f'{{sa_family={name}, sin_port=htons({address.port}), sin_addr=inet_addr("{host}")}}'
+    from ipaddress import IPv6Address
+
+    return (
+        f"{{sa_family={name}, sin6_port=htons({address.port}), sin6_flowinfo=htonl({address.flow}), "
+        f'inet_pton(AF_INET6, "{IPv6Address(address.host)}", &sin6_addr), sin6_scope_id={address.scope}}}'
+    )
 
 
 class InAddress(Address):

@@ -5,8 +5,9 @@ Source: socket(2), bind(2), listen(2), connect(2), accept(2), getsockname(2), sh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ring3.abi.filerecords import Linger, RawTimespec64, RawTimeval, Seconds, Ucred
 from ring3.abi.flags import Access, FileType, OpenFlags
@@ -22,7 +23,9 @@ from ring3.calls.sockaddr import (
     OutAddr,
     SockType,
     encode_address,
+    inet_address,
     is_unspecified,
+    netlink_address,
     put_address,
     read_address,
     unix_address,
@@ -31,21 +34,47 @@ from ring3.calls.sysarg import Addr, Fd, Int
 from ring3.calls.sysarg_files import TwoFds
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import SO_RCVTIMEO, SO_SNDTIMEO, Answer, retry, socket_deadline, unrestarted
-from ring3.errors import EAGAIN, ECONNREFUSED, EDOM, EFAULT, EINVAL, ENOTSOCK, EOPNOTSUPP, EPERM
+from ring3.errors import (
+    EACCES,
+    EAGAIN,
+    ECONNREFUSED,
+    EDOM,
+    EFAULT,
+    EINPROGRESS,
+    EINVAL,
+    EMFILE,
+    ENOTSOCK,
+    EOPNOTSUPP,
+    EPERM,
+)
 from ring3.proc.lookup import namei_context
-from ring3.proc.proc import Thread
+from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs import names
 from ring3.vfs.access import permission
+from ring3.vfs.anysocket import Socket
 from ring3.vfs.namei import namei
 from ring3.vfs.socket import UnixSocket, make_socket, socketpair
 from ring3.vfs.socketoptions import getsockopt, setsockopt
 from ring3.vfs.socketqueue import SocketNamespace
-from ring3.vfs.socketrecords import AF_UNIX, SO_LINGER, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOL_SOCKET, UnixAddress
+from ring3.vfs.socketrecords import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    AF_UNIX,
+    SO_ERROR,
+    SO_LINGER,
+    SO_RCVBUFFORCE,
+    SO_SNDBUFFORCE,
+    SOL_SOCKET,
+    InetAddress,
+    NetlinkAddress,
+    UnixAddress,
+)
 from ring3.vfs.socketrecords import Ucred as PeerCred
 from ring3.vfs.vnode import Vnode
 
 SOCK_TYPE_MASK = 0xF
-AF_INET, AF_INET6 = 2, 10
+SOL_IP, SOL_UDP = 0, 17
 _FLAGS: Final = int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK)
 _CLOEXEC: Final = int(OpenFlags.CLOEXEC)
 _NONBLOCK: Final = int(OpenFlags.NONBLOCK)
@@ -56,10 +85,10 @@ _TIMEOUTS: Final = {
 _SECOND = 1_000_000_000
 
 
-def socket_of(t: Thread, fd: int) -> UnixSocket:
+def socket_of(t: Thread, fd: int) -> Socket:
     """The socket behind `fd`.  Raises EBADF, ENOTSOCK."""
     file = opened(t, fd)
-    if not isinstance(file, UnixSocket):
+    if not isinstance(file, Socket):
         raise ENOTSOCK
     return file
 
@@ -93,13 +122,18 @@ def socket_vnode(t: Thread, address: UnixAddress) -> Vnode | None:
     return dentry.vnode
 
 
+def _promise(family: int) -> str:
+    """What a family needs to have been promised."""
+    return "unix" if family == AF_UNIX else "inet"
+
+
 # --- making
 @syscall(pledge="unix inet")
 def sys_socket(t: Thread, family: Family, kind: SockType, protocol: Int) -> int:
-    """A socket.  EAFNOSUPPORT for every family but AF_UNIX: guests have no network."""
+    """A socket.  IPv4 and IPv6 lead to sockets of this kernel only, netlink tells of the loopback; other families: EAFNOSUPPORT."""
     if kind & ~(SOCK_TYPE_MASK | _FLAGS):
         raise EINVAL
-    t.needs("unix" if family == AF_UNIX else "inet")
+    t.needs(_promise(family))
     flags = OpenFlags(kind & _NONBLOCK)
     return install(
         t, make_socket(namespace(t), family, kind & SOCK_TYPE_MASK, protocol, flags, credentials(t)), cloexec=bool(kind & _CLOEXEC)
@@ -121,16 +155,37 @@ def sys_socketpair(t: Thread, family: Family, kind: SockType, protocol: Int, fds
 # --- names and connections
 @syscall(pledge="unix inet")
 def sys_bind(t: Thread, fd: Fd, addr: InAddr, length: Int) -> int:
-    """Give a socket a name.  EADDRINUSE, EINVAL, EACCES."""
+    """Give a socket a name.  EADDRINUSE, EADDRNOTAVAIL, EINVAL, EACCES."""
     socket = socket_of(t, fd)
-    t.needs("unix")                 # whatever promise it was made by
-    address = unix_address(read_address(t, addr, length), autobind=True)
+    t.needs(_promise(socket.family))                 # whatever promise it was made by
+    data = read_address(t, addr, length)
+    if not isinstance(socket, UnixSocket):
+        _bind_other(t, socket, data)
+        return 0
+    address = unix_address(data, autobind=True)
 
     def make(path: bytes) -> Vnode:
         return names.mknod(namei_context(t), path, FileType.SOCK | (0o777 & ~t.proc.fs.umask)).vnode
 
     socket.bind(address, make)
     return 0
+
+
+def _bind_other(t: Thread, socket: Socket, data: bytes) -> None:
+    """Raises EACCES for a port of the privileged."""
+    if socket.family == AF_NETLINK:
+        from ring3.vfs.netlink import NetlinkSocket
+
+        assert isinstance(socket, NetlinkSocket)
+        socket.bind(netlink_address(data))
+        return
+    from ring3.vfs.inet import PRIVILEGED_PORTS, InetSocket
+
+    assert isinstance(socket, InetSocket)
+    address = inet_address(data, socket.family, unspecified=True)
+    if 0 < address.port < PRIVILEGED_PORTS and not t.proc.cred.privileged:
+        raise EACCES
+    socket.bind(address)
 
 
 @syscall(pledge="unix inet")
@@ -142,15 +197,10 @@ def sys_listen(t: Thread, fd: Fd, backlog: Int) -> int:
 
 @syscall(pledge="unix inet")
 def sys_connect(t: Thread, fd: Fd, addr: InAddr, length: Int) -> Answer:
-    """Connect to a name.  ECONNREFUSED, ENOENT, EACCES, EISCONN, EPROTOTYPE, EAGAIN."""
+    """Connect to a name.  ECONNREFUSED, ENOENT, EACCES, EISCONN, EPROTOTYPE, EAGAIN, ENETUNREACH, EINPROGRESS, EALREADY."""
     socket = socket_of(t, fd)
-    t.needs("unix")
-    data = read_address(t, addr, length)
-    if is_unspecified(data):
-        socket.connect(None, None, credentials(t))
-        return 0
-    address = unix_address(data)
-    attempt = partial(_connect, t, socket, address)
+    t.needs(_promise(socket.family))
+    attempt = _connecting(t, socket, read_address(t, addr, length))
     try:
         return attempt()
     except EAGAIN:
@@ -158,12 +208,43 @@ def sys_connect(t: Thread, fd: Fd, addr: InAddr, length: Int) -> Answer:
             raise
     deadline_ns = socket_deadline(t, socket, SO_SNDTIMEO)
     waiting = retry(socket, attempt, deadline_ns=deadline_ns)
+    if socket.family != AF_UNIX:
+        waiting = _in_progress(waiting)
     return waiting if deadline_ns is None else unrestarted(waiting)
 
 
-def _connect(t: Thread, socket: UnixSocket, address: UnixAddress) -> int:
-    socket.connect(address, socket_vnode(t, address), credentials(t))
+def _connecting(t: Thread, socket: Socket, data: bytes) -> Callable[[], int]:
+    """The attempt to connect to what the bytes say."""
+    if isinstance(socket, UnixSocket):
+        return partial(_connect, t, socket, None if is_unspecified(data) else unix_address(data))
+    if socket.family == AF_NETLINK:
+        from ring3.vfs.netlink import NetlinkSocket
+
+        assert isinstance(socket, NetlinkSocket)
+        return partial(_connect_inet, socket, None if is_unspecified(data) else netlink_address(data))
+    from ring3.vfs.tcp import TcpSocket
+    from ring3.vfs.udp import UdpSocket
+
+    assert isinstance(socket, (TcpSocket, UdpSocket))
+    return partial(_connect_inet, socket, None if is_unspecified(data) else inet_address(data, socket.family))
+
+
+def _connect(t: Thread, socket: UnixSocket, address: UnixAddress | None) -> int:
+    socket.connect(address, None if address is None else socket_vnode(t, address), credentials(t))
     return 0
+
+
+def _connect_inet(socket: Any, address: InetAddress | NetlinkAddress | None) -> int:
+    socket.connect(address)
+    return 0
+
+
+async def _in_progress(waiting: Coroutine[Any, Any, int]) -> int:
+    """A connection goes on being made when its call gives up (connect(2), EINPROGRESS)."""
+    try:
+        return await waiting
+    except EAGAIN:
+        raise EINPROGRESS from None
 
 
 @syscall(pledge="unix inet accept")
@@ -183,7 +264,9 @@ def sys_accept4(t: Thread, fd: Fd, addr: OutAddr, length: Addr, flags: SockType)
     return waiting if deadline_ns is None else unrestarted(waiting)
 
 
-def _accept(t: Thread, listener: UnixSocket, addr: int, length: int, flags: int) -> int:
+def _accept(t: Thread, listener: Socket, addr: int, length: int, flags: int) -> int:
+    if t.proc.fds.lowest() >= t.proc.rlimit(Rlimit.NOFILE):
+        raise EMFILE                        # the connection waits for another call
     end = listener.accept(OpenFlags(flags & _NONBLOCK))
     new_fd = install(t, end, cloexec=bool(flags & _CLOEXEC))
     if addr:
@@ -233,15 +316,20 @@ def sys_setsockopt(t: Thread, fd: Fd, level: Level, name: OptionName, value: Add
     if level == SOL_SOCKET and name in _TIMEOUTS:
         socket.options[_TIMEOUTS[name]] = _read_timeout(t, value, length, wide=name >= SO_RCVTIMEO_NEW)
         return 0
-    if level == SOL_SOCKET and name == SO_LINGER and length < 8:
-        raise EINVAL
+    if level == SOL_SOCKET and name == SO_LINGER:
+        if length < 8:
+            raise EINVAL
+        linger: Linger = fetch(t, Linger, value)
+        socket.options[SO_LINGER] = 1 + max(linger.linger, 0) if linger.onoff else 0      # 0 for off
+        return 0
     if length < 4:
-        raise EINVAL
-    number = int.from_bytes(t.proc.vm.copyin(value, 4), "little", signed=True)
+        if level not in (SOL_IP, SOL_UDP) or socket.family == AF_UNIX or length < 1:
+            raise EINVAL
+        number = t.proc.vm.copyin(value, 1)[0]              # ip(7): a byte will do
+    else:
+        number = int.from_bytes(t.proc.vm.copyin(value, 4), "little", signed=True)
     if name in (SO_SNDBUFFORCE, SO_RCVBUFFORCE) and level == SOL_SOCKET and not t.proc.cred.privileged:
         raise EPERM
-    if name == SO_LINGER and level == SOL_SOCKET:
-        fetch(t, Linger, value)
     setsockopt(socket, level, name, number)
     return 0
 
@@ -270,13 +358,23 @@ def sys_getsockopt(t: Thread, fd: Fd, level: Level, name: OptionName, value: Add
         record = RawTimespec64 if name >= SO_RCVTIMEO_NEW else RawTimeval
         data: bytes = layouts[record].encode(Seconds(ns // _SECOND, ns % _SECOND // 1000))
     elif level == SOL_SOCKET and name == SO_LINGER:
-        data = layouts[Linger].encode(Linger(0, 0))
+        linger = socket.options.get(SO_LINGER, 0)
+        data = layouts[Linger].encode(Linger(int(linger > 0), max(linger - 1, 0)))
+    elif level == SOL_SOCKET and name == SO_ERROR:
+        data = pending_error(t, socket).to_bytes(4, "little")
     else:
         found = getsockopt(socket, level, name)
-        data = layouts[Ucred].encode(found) if isinstance(found, tuple) else found.to_bytes(4, "little", signed=True)
+        if isinstance(found, bytes):
+            data = found
+        else:
+            data = layouts[Ucred].encode(found) if isinstance(found, tuple) else found.to_bytes(4, "little", signed=True)
     data = data[:room]
     vm.copyout(value, data)
     vm.copyout(length, len(data).to_bytes(4, "little"))
     return 0
 
 
+def pending_error(t: Thread, socket: Socket) -> int:
+    """The number of a socket's error, told once; 0 for none."""
+    error = socket.take_error()
+    return 0 if error is None else t.system.call_abi(t).errno[error]

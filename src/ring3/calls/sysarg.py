@@ -135,7 +135,7 @@ class SignalNumber(Signed32):
         return lambda _t, word: translate((word & 0x7FFFFFFF) - (word & 0x80000000))
 
     def show(self, t: Thread, value: Any) -> str:
-        return signal_name(value) if 0 < value <= 64 else str(value)
+        return signal_name(value, t.proc.personality.signal_defaults.names) if 0 < value <= 64 else str(value)
 
 
 class CString(Kind):
@@ -202,10 +202,12 @@ class Flags(Kind):
 
 def show_memory(t: Thread, addr: int, nbytes: int) -> str:
     """Guest memory as a string; its address where it cannot be read."""
+    if not addr:
+        return "NULL"
     try:
-        shown = t.proc.vm.copyin(addr, min(nbytes, SHOWN_BYTES))
+        shown = t.proc.vm.copyin(addr, min(nbytes, t.system.shown_bytes))
     except EFAULT:
-        return hex(addr) if addr else "NULL"
+        return hex(addr)
     return quote(shown, nbytes)
 
 
@@ -317,7 +319,7 @@ class StringVector(Kind):
             strings = read_vector(t, value, t.proc.personality.abis[t.cpu.arch].word_size, limit=SHOWN_BYTES + 1)
         except (EFAULT, E2BIG, ENAMETOOLONG):
             return hex(value)
-        shown = ", ".join(quote(s[:SHOWN_BYTES], len(s)) for s in strings[:SHOWN_BYTES])
+        shown = ", ".join(quote(s[: t.system.shown_bytes], len(s)) for s in strings[:SHOWN_BYTES])
         return f"[{shown}{', ...' if len(strings) > SHOWN_BYTES else ''}]"
 
 

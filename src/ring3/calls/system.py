@@ -16,6 +16,7 @@ from ring3.calls.procarg import Pointer, RandomFlags
 from ring3.calls.sysarg import Int, Out, OutBuf, OutRecord, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, EPERM
+from ring3.proc.jails import known_procs
 from ring3.proc.proc import Thread
 from ring3.waiting import sleep_on
 
@@ -80,7 +81,7 @@ def sys_sysinfo(t: Thread, info: SystemInfoOut) -> int:
     total, free = os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
     loads = [int(load * 65536) for load in os.getloadavg()]
     uptime = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000_000
-    count = min(sum(len(p.threads) for p in t.system.procs.values()), 0xFFFF)
+    count = min(sum(len(p.threads) for p in known_procs(t)), 0xFFFF)
     info.put(SystemInfo(uptime, loads[0], loads[1], loads[2], total, free, 0, 0, 0, 0, count, 0, 0))
     return 0
 

@@ -69,6 +69,19 @@ def _set(timer: IntervalTimer, value: ITimerVal) -> None:
         timer.interval = value.interval
 
 
+def read_interval(t: Thread, which: int) -> ITimerVal:
+    """What is left of an interval timer.  Raises EINVAL."""
+    return _shown(_interval_timer(t, which))
+
+
+def change_interval(t: Thread, which: int, new: ITimerVal) -> ITimerVal:
+    """Set an interval timer; what it said before.  Raises EINVAL."""
+    timer = _interval_timer(t, which)
+    old = _shown(timer)
+    _set(timer, new)
+    return old
+
+
 @syscall(pledge="stdio")
 def sys_getitimer(t: Thread, which: ITimerArg, value: ITimerValOut) -> int:
     """What is left of an interval timer."""
@@ -158,7 +171,7 @@ def _timer(t: Thread, number: int) -> PosixTimer:
 @syscall(pledge="stdio")
 def sys_timer_settime(t: Thread, timer_id: Int, flags: TimerFlags, new_setting: TimerSpecAt, old_setting: TimerSpecOut) -> int:
     """Arm or disarm a timer."""
-    return _settime(t, timer_id, flags, new_setting, old_setting, TimerSpec)
+    return settime(t, timer_id, flags, new_setting, old_setting, TimerSpec)
 
 
 @syscall(pledge="stdio")
@@ -166,10 +179,11 @@ def sys_timer_settime64(
     t: Thread, timer_id: Int, flags: TimerFlags, new_setting: TimerSpec64At, old_setting: TimerSpec64Out
 ) -> int:
     """timer_settime with 64-bit times."""
-    return _settime(t, timer_id, flags, new_setting, old_setting, TimerSpec64)
+    return settime(t, timer_id, flags, new_setting, old_setting, TimerSpec64)
 
 
-def _settime(t: Thread, number: int, flags: int, new_setting: int, old_setting: int, record: type) -> int:
+def settime(t: Thread, number: int, flags: int, new_setting: int, old_setting: int, record: type) -> int:
+    """timer_settime with times of one record's layout.  Raises EINVAL, EFAULT."""
     if not new_setting:
         raise EINVAL
     new: TimerSpec = fetch(t, record, new_setting)
@@ -190,14 +204,18 @@ def _settime(t: Thread, number: int, flags: int, new_setting: int, old_setting: 
 @syscall(pledge="stdio")
 def sys_timer_gettime(t: Thread, timer_id: Int, setting: TimerSpecOut) -> int:
     """What is left of a timer."""
-    store(t, TimerSpec, setting, _timer(t, timer_id).setting())
-    return 0
+    return gettime(t, timer_id, setting, TimerSpec)
 
 
 @syscall(pledge="stdio")
 def sys_timer_gettime64(t: Thread, timer_id: Int, setting: TimerSpec64Out) -> int:
     """timer_gettime with 64-bit times."""
-    store(t, TimerSpec64, setting, _timer(t, timer_id).setting())
+    return gettime(t, timer_id, setting, TimerSpec64)
+
+
+def gettime(t: Thread, number: int, setting: int, record: type) -> int:
+    """timer_gettime likewise."""
+    store(t, record, setting, _timer(t, number).setting())
     return 0
 
 

@@ -28,7 +28,7 @@ from ring3.vfs.pty import PtySlave
 from ring3.waiting import Interrupted, let_others_run, sleep_on
 
 if TYPE_CHECKING:
-    from ring3.vfs.socket import UnixSocket
+    from ring3.vfs.anysocket import Socket
     from ring3.vfs.socketrecords import Ucred
 
 Answer = int | Coroutine[Any, Any, int]
@@ -114,9 +114,9 @@ async def _receive_typed(t: Thread, file: PtySlave, nbytes: int) -> bytes:
         file.release()
 
 
-def socket_of(file: File) -> UnixSocket | None:
+def socket_of(file: File) -> Socket | None:
     """The file as the socket it is, or None; most programs never load what sockets are made of."""
-    return cast("UnixSocket", file) if file.is_socket else None
+    return cast("Socket", file) if file.is_socket else None
 
 
 def socket_deadline(t: Thread, file: File, option: int) -> int | None:

@@ -2,6 +2,9 @@
 
 `serve` is the story of every stop: a system call is decoded, run and answered; a fault becomes a signal; an interrupt lets the
 thread take its signals; a killed host task is a guest process that died by that signal.
+
+What the host has no more of (memory, descriptors, processes), and a stub that somebody killed, are no bugs: the call is refused,
+or, where there is no call to refuse, the process ends.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from ring3.abi.signals import SEGV_MAPERR, Signal
 from ring3.abi.stop import StopKind
 from ring3.abi.x86 import ORIG_RAX
 from ring3.calls.syscall import JUST_RETURN, NOSYS, Bound, Pair
-from ring3.errors import ENFILE, ENOSYS, Errno
+from ring3.errors import ENFILE, ENOMEM, ENOSYS, Errno, from_oserror
 from ring3.proc import signals
 from ring3.proc.lifecycle import exit_process
 from ring3.proc.proc import Restart, Thread, ThreadState
@@ -22,6 +25,10 @@ from ring3.protocols import Abi
 from ring3.waiting import Interrupted
 
 _SYSCALL = StopKind.SYSCALL
+_LACKS = frozenset((
+    host_errno.ENOMEM, host_errno.EAGAIN, host_errno.EMFILE, host_errno.ENFILE, host_errno.ENOSPC, host_errno.EDQUOT,
+    host_errno.EIO, host_errno.EBUSY, host_errno.ESRCH, host_errno.ECHILD,
+))
 
 
 class KernelFault(Exception):
@@ -33,8 +40,13 @@ def serve(t: Thread) -> None:
     t.system.current = t
     if t.cpu.kind is _SYSCALL:
         trap(t)
-    else:
+        return
+    try:
         _STOPS[t.cpu.kind](t)
+    except (OSError, MemoryError) as error:
+        if host_refusal(error) is None:
+            raise
+        exit_process(t.proc, Signal.SIGKILL)
 
 
 def trap(t: Thread) -> None:
@@ -61,8 +73,9 @@ def trap(t: Thread) -> None:
         finish(t, refusal)
         return
     except Exception as error:
-        if _lacks_descriptors(error):
-            finish(t, ENFILE())
+        lack = host_refusal(error)
+        if lack is not None:
+            finish(t, lack)
             return
         raise KernelFault(f"pid {t.proc.pid} ({t.proc.comm.decode(errors='replace')}): {_describe(t, call, number)}") from error
     if result.__class__ is CoroutineType:
@@ -91,8 +104,8 @@ def finish(t: Thread, result: Any) -> None:
         t.work |= signals.SIGNAL_WORK
     elif isinstance(result, int):
         t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, result if result.__class__ is Pair else int(result))
-    elif isinstance(result, BaseException) and _lacks_descriptors(result):
-        finish(t, ENFILE())
+    elif isinstance(result, BaseException) and (lack := host_refusal(result)) is not None:
+        finish(t, lack)
         return
     else:
         call = t.proc.personality.abis[t.cpu.arch].sysent.get(t.call_number)
@@ -101,9 +114,16 @@ def finish(t: Thread, result: Any) -> None:
     t.system.leave(t)
 
 
-def _lacks_descriptors(error: BaseException) -> bool:
-    """Whether the host process has no descriptor left, even for a module that is imported when first needed: no bug, but ENFILE."""
-    return isinstance(error, OSError) and error.errno in (host_errno.EMFILE, host_errno.ENFILE)
+def host_refusal(error: BaseException) -> Errno | None:
+    """The refusal that an error of the host's amounts to which a call did not look for; None for a bug.
+
+    It may come from anywhere: without a descriptor left not even a module can be imported that is first needed now.
+    """
+    if isinstance(error, MemoryError):
+        return ENOMEM()
+    if not isinstance(error, OSError) or error.errno not in _LACKS:
+        return None
+    return ENFILE() if error.errno == host_errno.EMFILE else from_oserror(error)
 
 
 def _missing(t: Thread, abi: Abi, number: int) -> int:
@@ -146,7 +166,7 @@ def _describe(t: Thread, call: Bound | None, number: int) -> str:
         return f"call {number}"
     try:
         return call.show(t, call.decode(t, t.cpu.regs))
-    except Errno:
+    except (Errno, OSError):
         return call.name
 
 

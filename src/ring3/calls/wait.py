@@ -235,7 +235,7 @@ def sys_pidfd_open(t: Thread, pid: Pid, flags: UInt) -> int:
         raise EINVAL
     if pid <= 0:
         raise EINVAL
-    p = find_process(t.system, pid)
+    p = find_process(t, pid)
     if p.pid != pid:
         raise EINVAL
     file = PidFile(p, OpenFlags.RDWR | OpenFlags(flags))
@@ -273,15 +273,19 @@ def sys_pidfd_getfd(t: Thread, pidfd: Fd, targetfd: Fd, flags: UInt) -> int:
     if file.proc.zombie or file.reaped:
         raise ESRCH
     check_same_owner(t, file.proc)
+    if file.proc is t.system.init:
+        raise EPERM("the first process has no program to look into")
     return t.proc.fds.install(file.proc.fds.get(targetfd), cloexec=True, limit=t.proc.rlimit(Rlimit.NOFILE))
 
 
 @syscall(pledge="ptrace")
 def sys_kcmp(t: Thread, pid1: Pid, pid2: Pid, type: Int, idx1: UInt, idx2: UInt) -> int:  # noqa: A002
     """Whether two processes share a thing: 0 when they do, 1 or 2 by an order of no meaning."""
-    first, second = find_process(t.system, pid1), find_process(t.system, pid2)
+    first, second = find_process(t, pid1), find_process(t, pid2)
     check_same_owner(t, first)
     check_same_owner(t, second)
+    if t.system.init in (first, second):
+        raise EPERM("the first process has no program to look into")
     if type == 0:
         pair: tuple[object, object] = (first.fds.get(idx1 & 0x7FFF_FFFF), second.fds.get(idx2 & 0x7FFF_FFFF))
     elif type in _KCMP:

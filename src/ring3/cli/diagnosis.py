@@ -58,7 +58,7 @@ def ask(system: System, personality: str, values: dict[str, Any], program: list[
     Raises OSError for a directory or an unveiled path that is not there.
     """
     from ring3 import asking
-    from ring3.kernel import parse_policy
+    from ring3.arguments import parse_policy
     from ring3.launch import LaunchRequest
 
     cwd, who = values.get("--cwd"), values.get("--user")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ring3.cli import FAILED, complain, guest, policy
+from ring3.cli import FAILED, columns, complain, guest, policy, say, say_help
 from ring3.cli.options import HELP, Option, UsageError, describe, parse
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ OPTIONS: Final = (
     *policy.OPTIONS,
     Option("--all", "", "show everything: every directory of a path, every string, every pointer"),
     Option("--json", "", "print it for programs"),
-    Option("--html", "FILE", "write one self-contained page to FILE"),
+    Option("--html", "FILE", "write one self-contained page to FILE (-: standard output)"),
 )
 
 _HELP: Final = f"""\
@@ -50,8 +50,7 @@ def main(words: Sequence[str]) -> int:
     try:
         values, program = parse(OPTIONS, words)
         if HELP in values:
-            sys.stdout.write(_HELP)
-            sys.stdout.flush()
+            say_help(_HELP)
             return 0
         if not program:
             raise UsageError(f"which program?  {_USAGE}")
@@ -69,6 +68,8 @@ def _explain(values: dict[str, Any], program: list[str]) -> int:
     from ring3.boot import boot, shut_down
     from ring3.cli.diagnosis import ask
 
+    if values.get("--html") == "-" and "--json" in values:
+        raise UsageError("--html -: standard output is --json's already")
     if any("\0" in word for word in program):
         raise UsageError("a word of a command line holds no zero byte")
     options = guest.boot_options(values)
@@ -82,7 +83,7 @@ def _explain(values: dict[str, Any], program: list[str]) -> int:
     if "--json" in values:
         from ring3.trace.explain.asjson import dumps
 
-        _print(dumps(explanations))
+        _print(dumps(explanations), "utf-8")
     elif "--html" not in values:
         _print(_as_text(explanations, everything="--all" in values))
     return WOULD_RUN if all(explanation.outcome == "runs" for explanation in explanations) else WOULD_NOT
@@ -94,7 +95,7 @@ def _systems(system: System, text: str) -> list[str]:
     for name in names:
         if name not in system.personalities:
             there = ", ".join(system.personalities)
-            raise UsageError(f"--as {text}: the personality {name!r} is not here yet; there are: {there}")
+            raise UsageError(f"--as {text}: there is no system {name!r}; there are: {there}")
     if len(set(names)) != len(names):
         raise UsageError(f"--as {text}: name each system once")
     return names
@@ -105,7 +106,7 @@ def _as_text(explanations: list[Explanation], *, everything: bool) -> str:
 
     width, colour = PIPE_WIDTH, False
     if sys.stdout is not None and sys.stdout.isatty():
-        width = _columns() or PIPE_WIDTH
+        width = columns() or PIPE_WIDTH
         colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     if len(explanations) > 1:
         from ring3.trace.explain.compare import compare
@@ -116,26 +117,18 @@ def _as_text(explanations: list[Explanation], *, everything: bool) -> str:
     return render(explanations[0], width, colour=colour, everything=everything)
 
 
-def _columns() -> int:
-    text = os.environ.get("COLUMNS", "")
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        return 0
-
-
-def _print(text: str) -> None:
-    if sys.stdout is not None:
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-        sys.stdout.flush()
+def _print(text: str, encoding: str = "") -> None:
+    if sys.stdout is not None:          # somebody may want the status alone
+        say(text, encoding)
 
 
 def _write_page(path: str, explanations: list[Explanation]) -> None:
     from ring3.trace.explain.ashtml import page
 
     text = page(explanations)
+    if path == "-":
+        _print(text, "utf-8")
+        return
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)

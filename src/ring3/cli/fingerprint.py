@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from ring3.cli import FAILED, complain
+from ring3.cli import FAILED, complain, guest, say_help
 from ring3.cli.options import HELP, Option, UsageError, describe, parse
 from ring3.cli.terminal import Progress
 from ring3.policy.signatures import (
@@ -67,8 +67,7 @@ def main(words: Sequence[str]) -> int:
     try:
         values, names = parse(OPTIONS, words)
         if HELP in values:
-            sys.stdout.write(_HELP)
-            sys.stdout.flush()
+            say_help(_HELP)
             return 0
         if not names:
             raise UsageError(f"which files?  {_USAGE}")
@@ -77,6 +76,9 @@ def main(words: Sequence[str]) -> int:
         complain(f"{error}\n       ring3 fingerprint --help has all options")
         return FAILED
     job = _Job(values, root)
+    if sys.stdout is None:
+        complain("standard output: it is closed")
+        return FAILED
     # Lines that appear on a terminal are progress enough.
     try:
         with Progress("fingerprint", io.StringIO() if sys.stdout.isatty() else None) as job.progress:
@@ -114,7 +116,11 @@ class _Job:
 
     def start(self, name: str) -> None:
         """One word of the command line."""
-        path = os.fsencode(os.path.realpath(name))
+        try:
+            path = os.fsencode(os.path.realpath(name))
+        except OSError as error:
+            self._fail(os.fsencode(name), guest.say(error))
+            return
         if self.root and not path.startswith(self.root + b"/") and path != self.root:
             self._fail(os.fsencode(name), f"it is not below --root {os.fsdecode(self.root)}")
             return

@@ -11,11 +11,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ring3.arguments import parse_mount
 from ring3.cli.options import Option
-from ring3.kernel import parse_mount
 
 if TYPE_CHECKING:
     from ring3.boot import BootOptions
+
+
+_PATH_MAX: Final = 4096         # bytes of a path with its zero, on Linux
 
 
 class User(NamedTuple):
@@ -123,6 +126,8 @@ WORLD: Final = (ENV, CWD, MOUNT, ROOT, EMUL, SEED)
 def environment(changes: Sequence[str]) -> dict[str, str]:
     """The caller's environment with the changes that `--env` asks for."""
     env = dict(os.environ)
+    if env.get("LC_CTYPE") == "C.UTF-8" and "LC_ALL" not in env and not _was_given(b"LC_CTYPE"):
+        del env["LC_CTYPE"]                     # Python set it for itself (PEP 538)
     for change in changes:
         name, equals, value = change.partition("=")
         if equals:
@@ -132,6 +137,27 @@ def environment(changes: Sequence[str]) -> dict[str, str]:
     return env
 
 
+def _was_given(name: bytes) -> bool:
+    """Whether our caller gave us that variable."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            return any(entry.startswith(name + b"=") for entry in file.read().split(b"\0"))
+    except OSError:
+        return True
+
+
+def lost_directory(values: dict[str, Any]) -> str:
+    """What is to be said where the guest sees our files, but cannot start where we are; "" where it can."""
+    if "--cwd" in values or "--root" in values:
+        return ""
+    try:
+        size = len(os.getcwdb())
+    except OSError:
+        return "the directory we are in is gone, so the program starts in /; --cwd DIR says where else"
+    too_long = f"the directory we are in has a path of {size} bytes; 4095 are allowed, so the program starts in /"
+    return too_long if size >= _PATH_MAX else ""
+
+
 def identity(who: User | None) -> dict[str, Any]:
     """What `Kernel.spawn` is told of `--user`."""
     return {} if who is None else {"user": who.uid, "group": who.gid, "extra_groups": who.groups}
@@ -139,7 +165,13 @@ def identity(who: User | None) -> dict[str, Any]:
 
 def say(error: OSError) -> str:
     """An error of the host in a line."""
-    return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror or error)
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    try:
+        os.getcwd()
+    except OSError:
+        return "the directory we are in is gone; go to another one, or write whole paths"
+    return str(error.strerror or error)
 
 
 def boot_options(values: dict[str, Any]) -> BootOptions:

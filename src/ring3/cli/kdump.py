@@ -6,18 +6,18 @@ Not here: what a record looks like (`trace/kdump.py`), the file (`trace/ktracefi
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ring3.cli import FAILED, complain
+from ring3.cli import FAILED, complain, say, say_help
 from ring3.cli.options import HELP, Option, UsageError, describe, parse
 from ring3.policy.signatures import PATH_MAX, shown
 from ring3.trace.kdump import Emulation, Options, Printer, parse_points
 from ring3.trace.ktracefile import KtraceError, KtraceFile
 
 DEFAULT_FILE: Final = "ktrace.out"
+_AT_ONCE: Final = 500           # records that are printed together
 _USAGE: Final = "ring3 kdump [OPTION]... [FILE]"
 
 
@@ -70,8 +70,7 @@ def main(words: Sequence[str]) -> int:
     try:
         values, names = parse(OPTIONS, words)
         if HELP in values:
-            sys.stdout.write(_HELP)
-            sys.stdout.flush()
+            say_help(_HELP)
             return 0
         if len(names) > 1 or (names and "-f" in values):
             raise UsageError(f"one file at a time: {_USAGE}")
@@ -86,7 +85,8 @@ def main(words: Sequence[str]) -> int:
     except BrokenPipeError:
         return FAILED
     except OSError as error:
-        complain(f"{label if error.filename else 'standard output'}: {error.strerror}")
+        hint = "; ring3 trace --ktrace FILE -- PROGRAM makes one" if isinstance(error, FileNotFoundError) else ""
+        complain(f"{label if error.filename == name else error.filename}: {error.strerror}{hint}")
         return 1
 
 
@@ -102,16 +102,18 @@ def _dump(trace: KtraceFile, values: dict[str, Any], name: str) -> int:
         hex_word=values.get("-X", 1 if "-x" in values else 0),
     )
     printer = Printer(trace, options, values.get("-e", "netbsd"))
+    pieces: list[str] = []
     try:
         for record in trace:
-            sys.stdout.write(printer.lines(record))
-            if "-l" in values:
-                sys.stdout.flush()
+            pieces.append(printer.lines(record))
+            if len(pieces) >= _AT_ONCE or "-l" in values:
+                say("".join(pieces))
+                pieces.clear()
     except KtraceError as error:
-        sys.stdout.flush()
+        say("".join(pieces))
         complain(f"{name}: {error}")
         return 1
-    sys.stdout.flush()
+    say("".join(pieces))
     return 0
 
 
@@ -123,6 +125,5 @@ class _Following:
 
     def read(self, nbytes: int) -> bytes:
         while not (data := bytes(self._file.read(nbytes))):
-            sys.stdout.flush()
             time.sleep(0.1)
         return data

@@ -24,6 +24,7 @@ OPTIONS: Final = (
     Option("--exact", "", "name every file, never the directory of many"),
     Option("--output", "FILE", "write the command to FILE instead of standard error"),
 )
+_OWN: Final = ("--exact", "--output")       # what is about learning, not about the run
 _HELP: Final = f"""\
 {_USAGE}
 
@@ -37,10 +38,24 @@ Status: the program's own, as with `ring3 run`.
 
 def main(words: Sequence[str]) -> int:
     """Run it; the exit status."""
-    return command(words, OPTIONS, _HELP, _learn)
+    return command(words, OPTIONS, _HELP, lambda values, program: _learn(values, program, _kept(words, program)))
 
 
-def _learn(values: dict[str, Any], program: list[str]) -> int:
+def _kept(words: Sequence[str], program: Sequence[str]) -> list[list[str]]:
+    """The options among `words` that the run needs again, each with its value.  `words` were parsed already."""
+    kept: list[list[str]] = []
+    given = list(words[: len(words) - len(program)])
+    while given and given[0] != "--":
+        word = given.pop(0)
+        name, equals, _ = word.partition("=")
+        option = next(option for option in OPTIONS if option.name == name)
+        whole = [word, given.pop(0)] if option.metavar and not equals else [word]
+        if name not in _OWN:
+            kept.append(whole)
+    return kept
+
+
+def _learn(values: dict[str, Any], program: list[str], options: list[list[str]]) -> int:
     from ring3.calls.gate import learning_gate
     from ring3.policy.confinement import Policy
     from ring3.policy.learning import Learner, command_line, unveil_list
@@ -51,7 +66,7 @@ def _learn(values: dict[str, Any], program: list[str]) -> int:
     def at_end(kernel: Kernel) -> None:
         there = kernel.call(lambda system: {path for path in learner.veil.seen if _is_there(system, path)})
         unveils = unveil_list(learner.veil.seen, there.__contains__, made=learner.veil.made, exact="--exact" in values)
-        commands.append(command_line(learner.needed(), unveils, program))
+        commands.append(command_line(learner.needed(), unveils, program, options))
 
     status = in_kernel(values, program, spawn={"policy": Policy(learner=learner)}, at_end=at_end)
     for line in commands:
@@ -74,9 +89,10 @@ def _is_there(system: System, path: bytes) -> bool:
 
 def _print(text: str, where: str | None) -> None:
     if where is None:
-        with suppress(BrokenPipeError):         # nobody reads it
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        if sys.stderr is not None:
+            with suppress(BrokenPipeError):     # nobody reads it
+                sys.stderr.write(text)
+                sys.stderr.flush()
         return
     try:
         with open(where, "w", encoding="utf-8", errors="surrogateescape") as file:

@@ -47,6 +47,9 @@ def parse(options: Sequence[Option], words: Sequence[str]) -> tuple[dict[str, An
             return {HELP: True}, []
         name, equals, text = word.partition("=")
         option = known.get(name)
+        if option is None and (several := _apart(word, known)):
+            rest[:0] = several
+            continue
         if option is None:
             raise UsageError(_unknown(name, known))
         if not option.metavar:
@@ -69,6 +72,24 @@ def parse(options: Sequence[Option], words: Sequence[str]) -> tuple[dict[str, An
     return values, rest
 
 
+def _apart(word: str, known: dict[str, Option]) -> list[str]:
+    """Options of one dash that were written together (-fy, -ttT, -ce openat), the longest names first; [] for anything else.
+
+    Only the last may have a value, which is the next word.
+    """
+    found: list[str] = []
+    letters = word.removeprefix("-")
+    if word.startswith("--"):
+        return []
+    while letters:
+        name = next((name for size in range(len(letters), 0, -1) if (name := f"-{letters[:size]}") in known), "")
+        if not name or (found and known[found[-1]].metavar):
+            return []
+        found.append(name)
+        letters = letters[len(name) - 1 :]
+    return found
+
+
 def describe(options: Sequence[Option]) -> str:
     """One line an option (two where it is long), for a help text."""
     lines = []
@@ -78,6 +99,38 @@ def describe(options: Sequence[Option]) -> str:
             left += f"[={option.metavar}]" if option.optional else f" {option.metavar}"
         lines.append(f"  {left:28} {option.help}" if len(left) <= 28 else f"  {left}\n  {'':28} {option.help}")
     return "\n".join(lines) + "\n"
+
+
+def folded(text: str, width: int) -> str:
+    """A help text with its lines folded to `width`: prose as paragraphs, what is said of an option behind its column.
+
+    >>> print(folded("  --seed N                     make addresses repeatable", 50))
+      --seed N                     make addresses
+                                   repeatable
+    """
+    from textwrap import wrap
+
+    width = max(width, 24)
+    paragraphs: list[str] = []
+    for line in text.split("\n"):
+        if paragraphs and line[:1].strip() and paragraphs[-1][:1].strip():
+            paragraphs[-1] += " " + line
+        else:
+            paragraphs.append(line)
+    lines: list[str] = []
+    for paragraph in paragraphs:
+        body = paragraph.lstrip(" ")
+        left, gap, right = body.partition("  ") if body != paragraph else (body, "", "")
+        if len(paragraph) <= width:
+            lines.append(paragraph)
+            continue
+        head = paragraph[: len(paragraph) - len(right.lstrip(" "))] if gap else paragraph[: len(paragraph) - len(body)]
+        if gap and len(head) > width - 18:
+            lines.append("  " + left)
+            head = " " * 6
+        said, rest = right.lstrip(" ") if gap else body, " " * len(head)
+        lines += wrap(said, width, initial_indent=head, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _unknown(name: str, known: dict[str, Option]) -> str:

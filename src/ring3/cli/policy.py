@@ -20,9 +20,12 @@ LOG_BYTES: Final = 1 << 16      # of the kernel's log that are printed
 
 
 def _promises(text: str) -> str:
-    from ring3.policy.promises import parse
+    from ring3.policy.promises import PERMITS, parse
 
-    parse(text)
+    try:
+        parse(text)
+    except ValueError as error:
+        raise ValueError(str(error) if "did you mean" in str(error) else f"{error}; there are: {' '.join(PERMITS)}") from None
     return text
 
 
@@ -49,8 +52,10 @@ def _veriexec(text: str) -> VeriexecOptions:
 
     try:
         return parse_veriexec(text)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ValueError(f"{error.strerror}; ring3 fingerprint DIR > FILE makes one") from None
+    except OSError as error:
+        raise ValueError(error.strerror) from None
 
 
 OPTIONS: Final = (
@@ -130,7 +135,8 @@ class Refusals:
 
 def _say(decision: Decision) -> str:
     if decision.policy == "pledge":
-        what = f'pledge "{decision.missing}" is missing' if decision.missing else "no promise allows this"
+        words = '" or "'.join(decision.missing.split(" or "))
+        what = f'pledge "{words}" is missing' if words else "no promise allows this"
     elif decision.policy == "unveil":
         what = f"{_text(decision.path or b'')} is not unveiled for {decision.missing}"
     elif decision.path is None:

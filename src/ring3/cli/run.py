@@ -5,8 +5,10 @@ Not here: how a command runs a program (`session.py`), options that others have 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ring3.cli import FAILED, guest, policy
@@ -48,6 +50,7 @@ OPTIONS: Final = (
     TIMEOUT,
     *policy.OPTIONS,
     INJECT,
+    Option("--diff", "", "at the end, say which files it wrote and removed, none of them on your disk"),
     Option("--stats", "", "at the end, say what was used and which calls were missing"),
     Option("--strace", "FILE", "print each system call, to standard error or to FILE", optional=True),
 )
@@ -87,9 +90,24 @@ def _writer(file: TextIO | None) -> Callable[[str], object]:
 
 
 def _run(values: dict[str, Any], program: list[str], *instruments: Instrument) -> int:
-    def stats(kernel: Kernel) -> None:
-        from ring3.trace.stats import summary
+    def at_end(kernel: Kernel) -> None:
+        text = _changes(kernel) if "--diff" in values else ""
+        if "--stats" in values:
+            from ring3.trace.stats import summary
 
-        _writer(sys.stderr)(kernel.call(summary))
+            text += kernel.call(summary)
+        with suppress(OSError):                 # nobody reads it: the program's status is its own all the same
+            _writer(sys.stderr)(text)
 
-    return in_kernel(values, program, instruments, at_end=stats if "--stats" in values else None)
+    return in_kernel(values, program, instruments, at_end=at_end if "--stats" in values or "--diff" in values else None)
+
+
+def _changes(kernel: Kernel) -> str:
+    """What the program wrote, a line each."""
+    from ring3.trace.explain.words import shown
+
+    found = kernel.diff()
+    if not found:
+        return "ring3: it wrote no files\n"
+    lines = "".join(f"       {kind:<10}{shown(os.fsencode(path), 1000)}\n" for kind, path in found)
+    return f"ring3: {len(found)} {'change' if len(found) == 1 else 'changes'}, none of them on your disk:\n{lines}"

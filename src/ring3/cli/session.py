@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ring3.cli import FAILED, complain, guest, policy
+from ring3.cli import FAILED, complain, guest, policy, say_help
 from ring3.cli.options import HELP, Option, UsageError, parse
 from ring3.kernel import Kernel
 
@@ -40,8 +39,7 @@ def command(
     try:
         values, program = parse(options, words)
         if HELP in values:
-            sys.stdout.write(help_text)
-            sys.stdout.flush()
+            say_help(help_text)
             return 0
         if not program:
             raise UsageError(f"which program?  {usage}")
@@ -97,6 +95,8 @@ def in_kernel(
             if process.died_in_exec:
                 _say_death(kernel, values, program, process)
             refusals.summary(status)
+            if status and "--stats" not in values:
+                _say_missing(kernel)
             for reason in dict.fromkeys(injector.failure for injector in injectors if injector.failure):
                 complain(f"--inject: {reason}, so nothing was injected there")
             if at_end is not None:
@@ -142,6 +142,11 @@ def _inject(kernel: Kernel, injections: Sequence[Injection]) -> list[Injector]:
 def _start(kernel: Kernel, values: dict[str, Any], program: list[str], spawn: Mapping[str, Any]) -> Process | int:
     """The started program, or the status that says why not."""
     cwd = values.get("--cwd")
+    if not program[0]:
+        complain("'': an empty word names no program")
+        return NOT_FOUND
+    if lost := guest.lost_directory(values):
+        complain(lost)
     try:
         return kernel.spawn(
             program, cwd=cwd, env=guest.environment(values["--env"]), process_group=0 if os.getpgrp() == os.getpid() else None,
@@ -164,6 +169,14 @@ def _start(kernel: Kernel, values: dict[str, Any], program: list[str], spawn: Ma
 
         complain(diagnose(kernel, values, program, error))
         return NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
+
+
+def _say_missing(kernel: Kernel) -> None:
+    """A program that failed may have missed a call that nobody wrote yet."""
+    if kernel.missing_calls:
+        from ring3.trace.stats import missing
+
+        complain(missing(kernel.missing_calls))
 
 
 def _say_death(kernel: Kernel, values: dict[str, Any], program: list[str], process: Process) -> None:

@@ -20,6 +20,8 @@ class Sink:
         self._failure: OSError | None = None
         if path.startswith(("|", "!")):         # strace's; a shell does it better
             raise OSError(errno.EINVAL, f"commands are the shell's to run: write >({path[1:].strip()})", path)
+        if path == "-":
+            raise OSError(errno.EINVAL, "write /dev/stdout for standard output, ./- for a file of that name", path)
         more: dict[str, Any] = {} if binary else {"encoding": "utf-8", "errors": "surrogateescape"}
         try:
             self._file: IO[Any] = open(path, "wb" if binary else "w", **more)  # noqa: SIM115 - __exit__ closes it

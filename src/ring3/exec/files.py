@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage
     from ring3.exec.plan import ImageFile
 
-_NOEXEC, _NOSUID = int(MountFlags.NOEXEC), int(MountFlags.NOSUID)
+_NOEXEC, _NOSUID = int(MountFlags.NOEXEC | MountFlags.NOREGULAR), int(MountFlags.NOSUID)
 
 
 def no_link(_: ExecPackage, file: ImageFile) -> None:

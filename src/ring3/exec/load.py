@@ -121,6 +121,7 @@ def new_space(t: Thread, plan: ExecPlan) -> VMSpace:
     vm.arg_start, vm.arg_end = stack.arg_start, stack.arg_end
     vm.env_start, vm.env_end = stack.env_start, stack.env_end
     vm.auxv = stack.auxv_bytes
+    vm.kept = stack.kept
     vm.sizes, vm.ps_strings = where.sizes, where.ps_strings
     if where.tls is not None:
         from ring3.vm.traits import SpaceTraits

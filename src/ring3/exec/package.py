@@ -16,7 +16,7 @@ from ring3.abi.x86 import Arch
 from ring3.errors import EACCES, EINVAL, ENOEXEC, ENOMEM
 from ring3.exec.arguments import Budget
 from ring3.exec.plan import BASE, MAP, RELATIVE, WRITE, ZERO, ImageFile, VMCmd
-from ring3.exec.rules import ExecRules, Frame, Ids
+from ring3.exec.rules import READ_IMPLIES_EXEC, ExecRules, Frame, Ids
 from ring3.proc.lookup import find_emulation_root, namei_context
 from ring3.proc.proc import Rlimit
 from ring3.vfs.namei import NameiContext, namei
@@ -318,6 +318,8 @@ class ExecPackage:
         rules: ExecRules = chosen.exec
         facts = self.system.facts
         flags = rules.flags_after(self, arch, self.ids.setid, exec_stack)
+        if (exec_stack or flags & READ_IMPLIES_EXEC) and not self.grants("prot_exec"):
+            exec_stack, flags = False, flags & ~READ_IMPLIES_EXEC
         frame = Frame(
             arch=arch,
             word_size=arch.word_size,
@@ -336,6 +338,12 @@ class ExecPackage:
         model.fix(image.stack_start, stack_top - image.stack_start, replace=False)
         self.image = image
         return image
+
+    def grants(self, promise: str) -> bool:
+        """Whether the new program will hold a promise; where not, and not only to be reported, it does without."""
+        confinement = self.thread.proc.confinement
+        after = None if confinement is None else confinement.after_exec()
+        return after is None or after.grants(self.thread, promise)
 
     def stack_rlimit(self) -> tuple[int, int]:
         """RLIMIT_STACK as the new image will have it: one that distrusts its caller may get less."""

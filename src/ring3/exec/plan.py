@@ -103,6 +103,7 @@ class StackImage(NamedTuple):
 
     The addresses of the strings are where /proc/PID/cmdline and environ read.  `auxv` holds its own bytes, the end
     entry included.  `ps_strings` is where a NetBSD image finds its own ps_strings, the last thing in `data`; 0: none.
+    `kept`: arguments and environment, where the kernel keeps them instead of reading them there (SerenityOS).
     """
 
     sp: int
@@ -114,6 +115,7 @@ class StackImage(NamedTuple):
     auxv: tuple[Aux, ...]
     auxv_bytes: bytes
     ps_strings: int = 0
+    kept: tuple[tuple[bytes, ...], tuple[bytes, ...]] | None = None
 
 
 class Sizes(NamedTuple):

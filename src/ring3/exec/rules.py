@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ring3.abi.x86 import Arch
 from ring3.errors import Errno
@@ -30,6 +30,8 @@ STEPS = (
 MORE_STEPS = ("limits", "ps_strings", "descriptors", "sigcode")
 # Steps behind the place where others are told that there is a new program: they have been told when it dies there.
 ANNOUNCED = frozenset({"sigcode"})
+# Of personality(2)'s flags: what may be read may be executed.
+READ_IMPLIES_EXEC: Final = 0x0400000
 
 
 class ScriptLine(NamedTuple):

@@ -6,7 +6,7 @@ imported) when somebody first asks for it.  A kernel that runs Linux programs ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -31,20 +31,26 @@ class Personalities(MutableMapping[str, "Personality"]):
     (True, 'Linux')
     """
 
-    __slots__ = ("_built", "_makers")
+    __slots__ = ("_built", "_makers", "_told")
 
-    def __init__(self, makers: Mapping[str, tuple[str, str]] = BUILTIN) -> None:
+    def __init__(
+        self, makers: Mapping[str, tuple[str, str]] = BUILTIN, told: Callable[[Personality], None] | None = None
+    ) -> None:
         self._makers = makers
+        self._told = told               # hears of each record before anybody has it
         self._built: dict[str, Personality | None] = dict.fromkeys(makers)
 
     def __getitem__(self, name: str) -> Personality:
         found = self._built[name]
         if found is None:
             module, maker = self._makers[name]
-            found = self._built[name] = getattr(import_module(module), maker)()
+            found = getattr(import_module(module), maker)()
+            self[name] = found
         return found
 
     def __setitem__(self, name: str, personality: Personality) -> None:
+        if self._told is not None:
+            self._told(personality)
         self._built[name] = personality
 
     def __delitem__(self, name: str) -> None:

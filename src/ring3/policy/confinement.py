@@ -117,6 +117,16 @@ class Confinement:
         if words and self.promises is not None and not promises.mask_of(words) & self.promises:
             broken(t, self, in_order(words))
 
+    def grants(self, t: Any, word: str) -> bool:
+        """Whether a promise is held that something would take without a call asking for it; where it is not, that is told, and the
+        answer is no unless it is only to be reported.
+        """
+        if self.promises is None or promises.BITS[word] & self.promises:
+            return True
+        verdict = "reported" if self.mode == "report" else "refused"
+        tell(t, Decision("pledge", verdict, word, call_of(t), _allowing(self, (word,))))
+        return self.mode == "report"
+
     def __repr__(self) -> str:
         return f"<Confinement {'everything' if self.promises is None else promises.show(self.promises)!r} {self.mode}>"
 
@@ -149,13 +159,16 @@ def in_order(words: frozenset[str]) -> tuple[str, ...]:
 def broken(t: Any, confinement: Confinement, words: tuple[str, ...]) -> None:
     """The call needs any of `words` (none: no promise allows it) and none is held.  Raises EPERM, unless the mode is "report"."""
     verdict = {"kill": "killed", "eperm": "refused", "report": "reported"}[confinement.mode]
-    held = promises.show(confinement.promises or 0)
-    allow = f'--pledge "{f"{held} {words[0]}".strip()}"' if words else "no promise allows it"
-    tell(t, Decision("pledge", verdict, " or ".join(words), call_of(t), allow))
+    tell(t, Decision("pledge", verdict, " or ".join(words), call_of(t), _allowing(confinement, words)))
     if confinement.mode == "kill":
         exit_process(t.proc, Signal.SIGABRT)
     if confinement.mode != "report":
         raise EPERM("a promise is missing")
+
+
+def _allowing(confinement: Confinement, words: tuple[str, ...]) -> str:
+    held = promises.show(confinement.promises or 0)
+    return f'--pledge "{f"{held} {words[0]}".strip()}"' if words else "no promise allows it"
 
 
 def place_of(t: Any, path: bytes, permissions: int, veil: Any = None, *, deep: bool = False) -> bytes:

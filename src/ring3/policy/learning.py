@@ -57,6 +57,11 @@ class Learner:
         """The arguments of a call need all these promises."""
         self._asked.update(words)
 
+    def grants(self, t: Any, word: str) -> bool:
+        """Held, and noted."""
+        self.ask(t, word)
+        return True
+
     def ask_any(self, t: Any, words: frozenset[str]) -> None:
         """A call that stands for several others needs any of these promises."""
         del t
@@ -104,6 +109,11 @@ class LearningVeil:
     def check_open(self, dentry: Dentry, access: Access) -> None:
         """Note what an open file is used for."""
         self.check(dentry, b"", access)
+
+    def hides(self, dentry: Dentry) -> bool:
+        """Nothing; who is led through it needs to know of it."""
+        self.check(dentry, b"", Access.EXISTS)
+        return False
 
     def may_move(self, dentry: Dentry) -> None:
         """Any directory may."""
@@ -200,12 +210,14 @@ def _above(kept: Mapping[bytes, int], path: bytes) -> int:
     return 0
 
 
-def command_line(words: str, unveils: Iterable[tuple[bytes, int]], program: Iterable[str]) -> str:
-    """The command that runs the program under what it needed, ready to paste."""
+def command_line(
+    words: str, unveils: Iterable[tuple[bytes, int]], program: Iterable[str], options: Iterable[Iterable[str]] = (),
+) -> str:
+    """The command that runs the program under what it needed, ready to paste; `options` are others, each with its value."""
     import os
     import shlex
 
-    lines = [f'ring3 run --pledge "{words}"']
+    lines = [f'ring3 run --pledge "{words}"', *(" ".join(map(shell_word, option)) for option in options)]
     lines += [f"--unveil {shell_word(f'{os.fsdecode(path)}:{show_permissions(permissions)}')}" for path, permissions in unveils]
     lines.append(f"-- {shlex.join(program)}")
     return " \\\n    ".join(lines)

@@ -24,7 +24,7 @@ from ring3.errors import ENOBUFS, ENOMEM, EPROMISEVIOLATION
 from ring3.policy import promises
 from ring3.policy.confinement import Decision, call_of, in_order, tell
 from ring3.policy.veil import Node, Veil, VeilState, show_permissions
-from ring3.proc.lifecycle import exit_process
+from ring3.proc import signals
 from ring3.proc.tasks import tasks_of
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ class OwnVeil(Veil):
     def check_open(self, dentry: Dentry, access: Access) -> None:
         """What is open may be used."""
 
+    def hides(self, dentry: Dentry) -> bool:
+        """A look-up passes by what is hidden, as there; its errors tell of it."""
+        return False
+
 
 class BothVeils:
     """Two veils at once: what either hides is hidden."""
@@ -107,6 +111,10 @@ class BothVeils:
     def check_open(self, dentry: Dentry, access: Access) -> None:
         """Raises ENOENT, EACCES."""
         self._users.check_open(dentry, access)
+
+    def hides(self, dentry: Dentry) -> bool:
+        """What the user hides."""
+        return bool(self._users.hides(dentry))
 
     def may_move(self, dentry: Dentry) -> None:
         """Raises EACCES."""
@@ -168,6 +176,12 @@ class OwnPolicy:
             self.violated(t, in_order(words))
         if self.over is not None:
             self.over.ask_any(t, words)
+
+    def grants(self, t: Any, word: str) -> bool:
+        """Whether a promise is held that something would take without a call asking for it, by both."""
+        if self.promises is not None and not promises.BITS[word] & self.promises:
+            return False
+        return self.over is None or bool(self.over.grants(t, word))
 
     def fork(self) -> OwnPolicy:
         """The same for a child, of its own: veils are copied when either changes its."""
@@ -245,10 +259,10 @@ class OwnPolicy:
         """The program broke its promise: it needs any of `words` (none: no promise allows it).  Raises EPROMISEVIOLATION."""
         allow = f"add {words[0]} to its own pledge" if words else "no promise allows it"
         tell(t, Decision("pledge", "killed", " or ".join(words), call_of(t), allow))
-        exit_process(t.proc, Signal.SIGABRT)
         if words:
             with suppress(ENOBUFS):
                 tasks_of(t.proc).describe(_VIOLATION, words[0].encode())
+        signals.die(t, signals.kernel_signal(Signal.SIGABRT))
         raise EPROMISEVIOLATION
 
     def _own_veils(self) -> None:
@@ -282,6 +296,12 @@ def own_veil(p: Any) -> tuple[OwnVeil | None, Any]:
     if not isinstance(found, OwnPolicy):
         return None, p.veil
     return found.now, None if found.over is None else found.over.veil
+
+
+def users_confinement(p: Any) -> Any:
+    """What the user allows a process, whatever it forbids itself; None: everything."""
+    found = p.confinement
+    return found.over if isinstance(found, OwnPolicy) else found
 
 
 def new_own_veil(t: Any) -> OwnVeil:

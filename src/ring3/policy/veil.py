@@ -139,6 +139,11 @@ class Veil:
         """A file that is open was unveiled for what it was opened for; anything more is asked for.  Raises as `check` does."""
         self.check(dentry, b"", access)
 
+    def hides(self, dentry: Dentry) -> bool:
+        """Whether neither a dentry nor anything below it is unveiled: to whom the veil is put on, it is not there."""
+        known = self._judge(dentry)
+        return not known[2] and known[3] is None
+
     def _refuse(self, dentry: Dentry, name: bytes, missing: int, permissions: int) -> None:
         if self._refused is not None:
             path = self._path(dentry) or b"(unreachable)"

@@ -11,6 +11,7 @@ from typing import Final
 
 from ring3.errors import EINVAL
 from ring3.proc.cputime import process_ns, thread_ns
+from ring3.proc.jails import may_know
 from ring3.proc.proc import Proc, Thread
 
 (REALTIME, MONOTONIC, PROCESS_CPUTIME, THREAD_CPUTIME, MONOTONIC_RAW, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME, REALTIME_ALARM,
@@ -47,7 +48,7 @@ def cpu_clock(t: Thread, clock: int) -> Proc | Thread | None:
             raise EINVAL
         return thread
     p = t.proc if not number else t.system.procs.get(number)
-    if p is None or not p.threads:
+    if p is None or not p.threads or not may_know(t.proc, p):
         raise EINVAL
     return p
 

@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 
 
 class FdTable:
-    """Lowest free number first (POSIX).  `cloexec` holds the numbers that exec closes."""
+    """Lowest free number first (POSIX).  `cloexec` holds the numbers that exec closes.
 
-    __slots__ = ("_free", "_top", "cloexec", "files", "locks", "refs")
+    What it costs goes with how many descriptors there are, never with how high their numbers are: a guest chooses those.
+    """
+
+    __slots__ = ("_free", "_freed", "_run", "_top", "cloexec", "files", "locks", "refs")
 
     def __init__(self) -> None:
         self.files: dict[int, File] = {}
         self.cloexec: set[int] = set()
         self.refs = 1
         self.locks: FileLocks | None = None     # told of every close once a record lock was set through this table
-        self._free: list[int] = []      # freed numbers below _top, a heap; may hold ones taken again by dup2
-        self._top = 0                   # every number from here on is free
+        self._free: list[int] = []      # a heap of numbers below _top: all that are free, and ones taken again
+        self._freed: set[int] = set()   # the same numbers
+        self._top = 0                   # of the numbers from here on nothing is kept
+        self._run = (0, 0)              # all numbers from the first to before the second are taken
 
     def get(self, fd: int) -> File:
         """The description behind `fd`.  Raises EBADF."""
@@ -39,14 +44,19 @@ class FdTable:
     def lowest(self, minimum: int = 0) -> int:
         """The lowest free number from `minimum` on; nothing is taken."""
         if minimum <= 0:
-            while self._free:
-                if self._free[0] not in self.files:
-                    return self._free[0]
-                heappop(self._free)
+            free, files = self._free, self.files
+            while free:
+                if free[0] not in files:
+                    return free[0]
+                self._freed.discard(heappop(free))
+            while self._top in files:
+                self._top += 1
             return self._top
-        fd = minimum
+        first, end = self._run
+        fd = end if first == minimum else minimum
         while fd in self.files:
             fd += 1
+        self._run = minimum, fd
         return fd
 
     def install(self, file: File, *, cloexec: bool = False, minimum: int = 0, limit: int) -> int:
@@ -66,10 +76,6 @@ class FdTable:
         """Put `file` at exactly `fd`; what was there is closed after."""
         old = self.files.get(fd)
         self.files[fd] = file.acquire()
-        while self._top <= fd:
-            if self._top != fd:
-                heappush(self._free, self._top)
-            self._top += 1
         if cloexec:
             self.cloexec.add(fd)
         else:
@@ -83,8 +89,21 @@ class FdTable:
         if file is None:
             raise EBADF
         self.cloexec.discard(fd)
-        heappush(self._free, fd)
+        if fd < self._top and fd not in self._freed:
+            heappush(self._free, fd)
+            self._freed.add(fd)
+            if len(self._free) > 2 * len(self.files) + 64:
+                self._forget_free()
+        first, end = self._run
+        if first <= fd < end:
+            self._run = first, fd
         self._let_go(file)
+
+    def _forget_free(self) -> None:
+        """Few of many are left: find the free numbers anew as they are asked for."""
+        self._free.clear()
+        self._freed.clear()
+        self._top = 0
 
     def _let_go(self, file: File) -> None:
         if self.locks is not None:
@@ -96,7 +115,6 @@ class FdTable:
         child = FdTable()
         child.files = dict(self.files)
         child.cloexec = set(self.cloexec)
-        child._free, child._top = list(self._free), self._top
         for file in child.files.values():
             file.acquire()
         return child

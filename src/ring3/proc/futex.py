@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ring3.errors import EFAULT, EINVAL, Errno, from_oserror
@@ -150,17 +151,15 @@ class Futexes:
         """Its robust list, then its clear_child_tid.  Raises nothing: what is not there is skipped."""
         if not t.robust_list and not t.robust_list32 and not t.clear_child_tid:
             return
-        try:
-            if t.robust_list:
-                self._walk(t, t.robust_list, _HEAD64)
-            if t.robust_list32:
-                self._walk(t, t.robust_list32, _HEAD32)
-            if t.clear_child_tid and self._has_company(t):
+        for head, form in ((t.robust_list, _HEAD64), (t.robust_list32, _HEAD32)):
+            if head:
+                with suppress(Errno, OSError):
+                    self._walk(t, head, form)
+        if t.clear_child_tid and self._has_company(t):
+            with suppress(Errno, OSError):
                 key = self.key(t, t.clear_child_tid & ~3, private=False)
                 t.proc.vm.copyout(t.clear_child_tid, bytes(4))
                 self.wake(key, 1)
-        except (Errno, OSError):
-            pass
         t.robust_list = t.robust_list32 = t.clear_child_tid = 0
 
     def _has_company(self, t: Thread) -> bool:

@@ -8,21 +8,28 @@ Signal and wait status are the kernel's own numbers here; the call translates.  
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ring3.abi.eventrecords import (
+    NOTE_ABSTIME,
     NOTE_CHILD,
     NOTE_EXEC,
     NOTE_EXIT,
     NOTE_FORK,
+    NOTE_MSECONDS,
+    NOTE_NSECONDS,
     NOTE_PCTRLMASK,
+    NOTE_SECONDS,
     NOTE_TRACK,
     NOTE_TRACKERR,
+    NOTE_USECONDS,
     Ev,
     Filter,
     KEvent,
 )
 from ring3.errors import EACCES, EBADF, EINVAL, ENOMEM, ESRCH, Errno
+from ring3.proc.jails import may_know
 from ring3.vfs.kqueue import Knote, Kqueue, Watcher
 from ring3.vfs.kqueuefiles import FILE_WATCHERS
 
@@ -32,9 +39,10 @@ if TYPE_CHECKING:
     from ring3.vfs.file import File
 
 MAX_TIMERS: Final = 4096              # of one kqueue
-_TICK_MS: Final = 10                  # a hundred a second
-_MS: Final = 1_000_000
-_MAX_MS: Final = (1 << 62) // _MS
+_TICK_NS: Final = 10_000_000           # a hundred a second
+_MAX_NS: Final = 1 << 62
+_UNITS: Final = 3
+_UNIT_NS: Final = {NOTE_MSECONDS: 1_000_000, NOTE_SECONDS: 1_000_000_000, NOTE_USECONDS: 1000, NOTE_NSECONDS: 1}
 _LAST: Final = int(Ev.EOF | Ev.ONESHOT)
 _OF_KERNEL: Final = int(Ev.ADD | Ev.ENABLE | Ev.FLAG1)
 
@@ -114,9 +122,9 @@ class ProcWatcher(_OfProcess):
     def attach(self, kn: Knote) -> None:
         """Raises ESRCH; EACCES for another user's process, or one that changed its ids."""
         p = self.system.procs.get(kn.ident)
-        if p is None or p.zombie:
-            raise ESRCH
         caller = self.system.current
+        if p is None or p.zombie or (caller is not None and not may_know(caller.proc, p)):
+            raise ESRCH
         if not kn.flags & Ev.FLAG1 and caller is not None and caller.proc is not p:
             mine = caller.proc.cred
             if not mine.privileged and (mine.euid != p.cred.ruid or p.dumpable != 1):
@@ -183,7 +191,10 @@ class SignalWatcher(_OfProcess):
 
 
 class TimerWatcher(Watcher):
-    """EVFILT_TIMER: every `data` milliseconds, or once; counts.  EV_CLEAR is implied."""
+    """EVFILT_TIMER: every `data` milliseconds (or other units), or once; counts.  EV_CLEAR is implied.
+
+    With NOTE_ABSTIME it is a moment of the real time, once.
+    """
 
     __slots__ = ("system",)
 
@@ -191,27 +202,34 @@ class TimerWatcher(Watcher):
         self.system = system
 
     def attach(self, kn: Knote) -> None:
-        """Raises EINVAL for no time at all, ENOMEM for too many."""
-        if kn.sdata <= 0:
+        """Raises EINVAL for no time at all and for unknown units, ENOMEM for too many."""
+        if kn.sdata <= 0 or kn.sfflags & ~(_UNITS | NOTE_ABSTIME):
             raise EINVAL
         if sum(other.filter == Filter.TIMER for other in kn.kqueue.knotes.values()) >= MAX_TIMERS:
             raise ENOMEM
         kn.flags |= Ev.CLEAR
-        self._arm(kn, self.system.now_ns())
+        now_ns = self.system.now_ns()
+        if kn.sfflags & NOTE_ABSTIME:
+            kn.flags |= Ev.ONESHOT
+            self._ring_at(kn, now_ns + max(min(kn.sdata * _UNIT_NS[kn.sfflags & _UNITS], _MAX_NS) - time.time_ns(), 0))
+        else:
+            self._ring_at(kn, now_ns + self._period(kn))
 
-    def _arm(self, kn: Knote, start_ns: int) -> None:
-        due = start_ns + min(max(kn.sdata, _TICK_MS), _MAX_MS) * _MS
-        kn.state = self.system.schedule(due, lambda: self._ring(kn, due))
+    def _period(self, kn: Knote) -> int:
+        return min(max(kn.sdata * _UNIT_NS[kn.sfflags & _UNITS], _TICK_NS), _MAX_NS)
+
+    def _ring_at(self, kn: Knote, due_ns: int) -> None:
+        kn.state = self.system.schedule(due_ns, lambda: self._ring(kn, due_ns))
 
     def _ring(self, kn: Knote, due_ns: int) -> None:
         kn.state = None
         kn.data += 1
         kn.kqueue.activate(kn)
         if not kn.flags & Ev.ONESHOT and kn.kqueue.knotes.get((kn.filter, kn.ident)) is kn:
-            period = min(max(kn.sdata, _TICK_MS), _MAX_MS) * _MS
+            period = self._period(kn)
             missed = max(self.system.now_ns() - due_ns, 0) // period
             kn.data += missed
-            self._arm(kn, due_ns + missed * period)
+            self._ring_at(kn, due_ns + (missed + 1) * period)
 
     def detach(self, kn: Knote) -> None:
         if kn.state is not None:

@@ -31,6 +31,17 @@ def namei_context(t: Thread) -> NameiContext:
     return NameiContext(fs.root, fs.cwd, p.cred, p.veil, root, system.guard, told, p.lookups)
 
 
+def below(root: bytes, path: bytes) -> bytes:
+    """A path as who looks below `root` first may call it.
+
+    >>> below(b"/emul/other", b"/emul/other/etc"), below(b"/emul/other", b"/emul/others"), below(b"/emul/other", b"/emul/other")
+    (b'/etc', b'/emul/others', b'/')
+    """
+    if path == root:
+        return b"/"
+    return path[len(root) :] if path.startswith(root + b"/") else path
+
+
 def find_emulation_root(p: Proc, personality: Personality) -> Dentry | None:
     """Where images of a personality look first, as `p` sees it; None where it has no such place or `p` has none there.
 

@@ -42,7 +42,7 @@ def take(t: Thread, allowed: int) -> SigInfo | None:
     p = t.proc
     info = t.pending.take(allowed) or p.pending.take(allowed)
     if info is not None and info.code == SI_TIMER and (timer := p.posix_timers.get(info.timer_id)) is not None:
-        timer.overrun = info.overrun
+        return timer.taken(info)  # type: ignore[no-any-return]
     return info
 
 
@@ -286,8 +286,18 @@ def _do_default(t: Thread, info: SigInfo) -> None:
             return
         stop_process(p, info.signo)
         return
-    dumps = 0x80 if defaults.dumps & mask and p.rlimit(4) else 0
-    exit_process(p, info.signo | dumps)
+    die(t, info)
+
+
+def die(t: Thread, info: SigInfo) -> None:
+    """The process ends by a signal that `t` took, or may as well have taken; before that it leaves a core file, if this signal asks
+    for one and its system writes one.
+    """
+    p = t.proc
+    written = False
+    if p.personality.signal_defaults.dumps & bit(info.signo) and p.personality.dump_core is not None and not p.exiting:
+        written = p.personality.dump_core(t, info)
+    exit_process(p, info.signo | (0x80 if written else 0))
 
 
 def stop_process(p: Proc, signo: int) -> None:

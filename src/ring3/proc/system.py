@@ -14,6 +14,7 @@ from ring3.abi.signals import SigInfo, Signal
 from ring3.errors import EBUSY, EINTR, Errno
 from ring3.machine.base import Machine
 from ring3.proc import signals
+from ring3.proc.lifecycle import exit_process
 from ring3.proc.locks import FileLocks
 from ring3.proc.proc import Proc, Rlimit, Thread, ThreadState
 from ring3.proc.scheduler import Scheduler, Timer
@@ -46,8 +47,11 @@ class System:
         self.guard: FileGuard | None = None      # asked about files beyond permissions (policy/veriexec.py)
         self.memfds: Any = None                  # the file system of memfd_create, made when first asked for
         self.sockets: Any = None                 # the names of sockets, likewise
+        self.ksems: Any = None                   # NetBSD's semaphores (proc/ksem.py), likewise
+        self.segments: Any = None                # System V shared memory (proc/sysvshm.py), likewise
         self.ptys: Any = None                    # the pseudo-terminals
         self.jails: list[Any] = []               # SerenityOS's (proc/jails.py)
+        self.core_directory = b""                # where its programs' core files go; empty: none are written
         self.profile: Any = None                 # of all processes (proc/profile.py), where SerenityOS's calls began one
         self.keymap: Any = None                  # the keyboard's map (calls/serenity/keyboard.py), likewise
         self.host_terminal: Any = None           # job control of the terminal ring3 itself runs at
@@ -58,10 +62,13 @@ class System:
         self.random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
         self.boot_ns = time.monotonic_ns()
         self.max_procs = 16384
+        self.countdowns = 0                      # timers of processes that run (proc/timers.py)
         self.jobs = {1}                          # process groups somebody outside looks after, as a shell does: never orphaned
         self.instruments: list[Instrument] = []
+        self.shown_bytes = 32           # of a string, in what instruments print (strace -s)
         self.exec_hooks: tuple[Callable[[Proc], None], ...] = ()    # called at every exec, behind its point of no return
         self.time_page: Any = None               # SerenityOS's, made when first asked for (calls/serenity/timepage.py)
+        self.extents: dict[tuple[int, int], Any] = {}               # of files its programs share (calls/serenity/extents.py)
         self.sigcode: dict[bytes, VMObject] = {}                    # signal trampolines that images are shown, by their code
         self.missing_calls: dict[str, int] = {}  # name or number of calls that answered ENOSYS -> how often
         self.served_calls = 0
@@ -75,7 +82,7 @@ class System:
         self.interpose: Callable[[Any], Any] | None = None      # abis -> abis with hooks in them (calls/interpose.py)
         self.on_decision: Callable[[Proc, Any], None] | None = None     # of a policy (policy/confinement.py: Decision)
         self.on_debug: Callable[[Proc, bytes], None] | None = None      # text for the kernel's log (SerenityOS's dbgputstr)
-        self.on_instrument_failure: Callable[[Instrument, Exception], None] | None = None
+        self.on_instrument_failure: Callable[[Instrument, BaseException], None] | None = None
         self._signal_queues: dict[int, WaitQueue] = {}
         self._last_pid = 1
         self.init = self._make_init()
@@ -109,6 +116,11 @@ class System:
                 self._last_pid = pid
                 return pid
 
+    def return_pid(self, pid: int) -> None:
+        """Nothing came of the process that had just got this id: the next one gets it."""
+        if pid == self._last_pid:
+            self._last_pid = pid - 1
+
     def _in_use(self, pid: int) -> bool:
         return self._last_pid > PID_MAX // 2 and any(pid in (p.pgrp, p.session.sid) for p in self.procs.values())
 
@@ -129,11 +141,18 @@ class System:
 
     def leave(self, t: Thread) -> None:
         """`t` has been served and goes back to its program, unless a signal, a stop or its death says otherwise."""
-        if t.work and not signals.attend(t):
+        if t.work and not self._attend(t):
             return
         if t.state is not ThreadState.DEAD:
             t.state = ThreadState.RUNNING
             t.cpu.resume()
+
+    def _attend(self, t: Thread) -> bool:
+        try:
+            return signals.attend(t)
+        except (Errno, OSError, MemoryError):        # the host has no memory for it, or its stub was killed
+            exit_process(t.proc, Signal.SIGKILL)
+            return False
 
     def release_futexes(self, t: Thread) -> None:
         """A thread ends: its robust list is walked, its clear_child_tid cleared and woken."""
@@ -213,7 +232,7 @@ class System:
         for instrument in list(self.instruments):
             try:
                 getattr(instrument, hook)(*facts)
-            except Exception as error:  # noqa: BLE001 - somebody else's code must not end the run (style.md 1.6)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run (style.md 1.6)
                 self.instruments.remove(instrument)
                 if self.on_instrument_failure is not None:
                     self.on_instrument_failure(instrument, error)

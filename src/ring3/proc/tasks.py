@@ -76,7 +76,8 @@ def after_exec(p: Proc) -> None:
     if tasks is not None:
         tasks.title = None
         tasks.gone.clear()
-        tasks.coredump.clear()
+        if not p.exiting:               # what was said of its end stays known
+            tasks.coredump.clear()
     for t in p.threads.values():
         if t.task is not None:
             t.task.joinable = True

@@ -12,6 +12,7 @@ from ring3.abi.flags import ACCMODE, FileType, MountFlags, OpenFlags
 from ring3.abi.records import Attr, AttrChange, DirEntry, StatFs
 from ring3.errors import EBADF, ENOENT, ENXIO, EPERM
 from ring3.proc import signals
+from ring3.proc.jails import known_procs
 from ring3.vfs.dev import DevFS, standard_devices
 from ring3.vfs.hoststream import HostStream, HostTerminal, new_stream
 from ring3.vfs.pty import PtySlave, PtyTable
@@ -50,7 +51,8 @@ class SystemTtyHost:
 
     def group_session(self, pgrp: int) -> int | None:
         """The session a process group is in."""
-        for p in self._system.procs.values():
+        t = self._system.current
+        for p in self._system.procs.values() if t is None else known_procs(t):
             if p.pgrp == pgrp and not p.zombie:
                 return p.session.sid
         return None

@@ -1,7 +1,8 @@
 """Which calls and signals a trace shows: strace's filter expressions.
 
     openat,read          these calls                 %file %process %network %signal %desc %memory %creds %clock %ipc   a subject
-    /^get.*id$           whose name matches          !…                                                             all but those
+    /^get.*id$           whose name matches          %stat %lstat %fstat %statfs %pure                              a family
+    ?openat3             if there is such a call     !…                                                             all but those
     all, none
 
 A call's subject follows from its declaration: %file are those with a path among their arguments, %desc those with a descriptor, the
@@ -28,11 +29,26 @@ _MODULES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     "memory": frozenset(("memadvice", "memory", "procmem")),
     "creds": frozenset(("ids",)),
     "clock": frozenset(("time", "timer")),
-    "ipc": frozenset(("shm", "sem", "msg")),
+    "ipc": frozenset(("sysvshm", "shm", "sem", "msg")),
 })
 _BY_KIND: Final = MappingProxyType({"file": CString, "desc": Descriptor})
+_FAMILIES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
+    "stat": frozenset(("stat", "stat64", "oldstat")), "lstat": frozenset(("lstat", "lstat64", "oldlstat")),
+    "fstat": frozenset(("fstat", "fstat64", "fstatat64", "newfstatat", "oldfstat", "statx")),
+    "statfs": frozenset(("statfs", "statfs64", "statvfs")), "fstatfs": frozenset(("fstatfs", "fstatfs64", "fstatvfs")),
+    "%stat": frozenset((
+        "stat", "stat64", "oldstat", "lstat", "lstat64", "oldlstat", "fstat", "fstat64", "fstatat64", "newfstatat", "oldfstat",
+        "statx",
+    )),
+    "%statfs": frozenset(("statfs", "statfs64", "statvfs", "fstatfs", "fstatfs64", "fstatvfs", "ustat")),
+    "pure": frozenset((
+        "getpid", "getppid", "gettid", "getpgrp", "getuid", "geteuid", "getgid", "getegid", "getuid32", "geteuid32", "getgid32",
+        "getegid32", "get_thread_area",
+    )),
+})
+_OTHER_NAMES: Final = MappingProxyType({"net": "network", "clocks": "clock"})
 _OLD_NAMES: Final = MappingProxyType({name: name for name in (*_MODULES, *_BY_KIND)})       # strace took them without "%" once
-CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES))
+CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES, *_FAMILIES))
 
 
 def _of_class(bound: Bound, name: str) -> bool:
@@ -92,12 +108,21 @@ def _test(word: str) -> Callable[[Bound], bool]:
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{word}: {error}") from None
         return lambda bound: pattern.search(bound.name) is not None
+    is_optional, word = word.startswith("?"), word.removeprefix("?")
+    word, at, personality = word.partition("@")
+    if at and personality != "64":
+        raise ValueError(f"@{personality}: a program's calls are those of its instruction set; write {word} alone")
     name = word.removeprefix("%")
+    name = _OTHER_NAMES.get(name, name)
+    if word.startswith("%") and name in _FAMILIES:
+        family = _FAMILIES[name]
+        return lambda bound: bound.name in family
     if name in _OLD_NAMES:
         return lambda bound: _of_class(bound, name)
     if word.startswith("%"):
         raise ValueError(f"{word} is no class of calls: " + " ".join(CLASSES))
-    check_call_name(word)
+    if not is_optional:
+        check_call_name(word)
     return lambda bound: bound.name == word
 
 

@@ -1,6 +1,6 @@
 """`--inject`: strace's grammar of injections, and the hooks they become.
 
-    openat:ENOSPC                        every openat fails
+    openat:ENOSPC                        every openat fails; error=28 is the same
     openat:ENOSPC:when=3+2               the third, the fifth, the seventh …
     write,pwrite64:error=EIO:when=2..4
     read:retval=0:delay_enter=1500       microseconds, or with a unit: 10ms, 2s
@@ -59,14 +59,14 @@ class Injection(NamedTuple):
     delay_exit: float = 0.0
 
 
-def parse_injection(text: str) -> Injection:
-    """Raises ValueError that says what is wrong.
+def parse_injection(text: str, otherwise: str = "") -> Injection:
+    """`otherwise`: the errno of one that says nothing else (strace's `fault=`).  Raises ValueError that says what is wrong.
 
     >>> parse_injection("openat:ENOSPC:when=3+2").when
     When(first=3, last=65535, step=2)
     """
     head, *words = text.split(":")
-    if not head or not words:
+    if not head or not (words or otherwise):
         raise ValueError("write CALLS:ERRNO[:when=FIRST[..LAST][+STEP]], such as openat:ENOSPC:when=3+2")
     found: dict[str, Any] = {}
     for word in words:
@@ -74,12 +74,14 @@ def parse_injection(text: str) -> Injection:
         if not equals:
             key, value = "error", word
         if key in _UNSUPPORTED:
-            raise ValueError(f"{key}: ring3 does not inject that")
+            raise ValueError(f"{key}=: that is what a hook in Python does, see kernel.on_syscall()")
         if key not in _PARSERS:
             raise ValueError(f"{word!r}: write error=, retval=, signal=, delay_enter=, delay_exit= or when=")
         if key in found:
             raise ValueError(f"{key} stands twice")
         found[key] = _PARSERS[key](value)
+    if otherwise and not found.keys() & {"error", "retval"}:
+        found["error"] = otherwise
     if set(found) <= {"when"}:
         raise ValueError("what is to be injected? write an errno, retval=, signal=, delay_enter= or delay_exit=")
     if "error" in found and "retval" in found:
@@ -88,6 +90,11 @@ def parse_injection(text: str) -> Injection:
 
 
 def _errno(text: str) -> str:
+    """An errno's name, or Linux's number of it."""
+    if text.isdecimal() and len(text) <= 4:
+        from errno import errorcode
+
+        text = errorcode.get(int(text), text)
     try:
         errors.by_name(text)
     except KeyError:

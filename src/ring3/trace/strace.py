@@ -10,18 +10,19 @@ Not here: how an argument looks (`calls/sysarg.py` and its neighbours).  Source:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import signal_name
 from ring3.abi.x86 import RAX
+from ring3.calls.interpose import Injected
 from ring3.calls.shown import sig_info, signal_set
-from ring3.calls.sysarg import Descriptor, Kind, Octal, OpenFlagsKind, quote
+from ring3.calls.sysarg import Descriptor, quote
 from ring3.calls.syscall import NOSYS, Bound
 from ring3.errors import Errno
 from ring3.proc.proc import Proc, Restart, Thread, ThreadState
 from ring3.protocols import Instrument
+from ring3.trace.form import Form, Forms, path_of, values
 
 if TYPE_CHECKING:
     from ring3.abi.signals import SigInfo
@@ -36,7 +37,7 @@ RESTARTS = (
     ("ERESTARTNOHAND", "To be restarted if no handler"),
     ("ERESTART_RESTARTBLOCK", "Interrupted by signal"),
 )
-ADDRESSES = frozenset({"brk", "mmap", "mmap2", "mremap", "shmat"})      # calls whose result is an address
+ADDRESSES = frozenset({"allocate_tls", "brk", "map_time_page", "mmap", "mmap2", "mremap", "shmat"})   # calls whose result is one
 OCTAL = frozenset({"umask"})
 DESCRIPTORS = frozenset({           # calls whose result is a descriptor
     "open", "openat", "openat2", "creat", "dup", "dup2", "dup3", "socket", "accept", "accept4", "epoll_create", "epoll_create1",
@@ -45,7 +46,6 @@ DESCRIPTORS = frozenset({           # calls whose result is a descriptor
 
 
 _LAST = frozenset({"exit", "exit_group", "_lwp_exit"})      # nothing can be asked of whoever made them
-_MAKES = int(OpenFlags.CREAT | OpenFlags.TMPFILE)       # flags whose file has a mode
 
 
 def _nothing() -> None:
@@ -53,44 +53,16 @@ def _nothing() -> None:
 
 
 class _Call:
-    """A call that began: its declaration and arguments, and how many of them were printed then."""
+    """A call that began: its form and arguments."""
 
-    __slots__ = ("args", "began", "behind", "call", "shown")
+    __slots__ = ("args", "began", "behind", "call", "form")
 
-    def __init__(self, call: Bound, args: tuple[Any, ...], shown: int, began: int = 0) -> None:
+    def __init__(self, call: Bound, form: Form, args: tuple[Any, ...], began: int = 0) -> None:
         self.began = began
         self.behind = ""            # what stands behind its line, where that cannot be asked any more at its end
         self.call = call
+        self.form = form
         self.args = args
-        self.shown = shown
-
-
-class _Form:
-    """What is known of a call's lines from its declaration, found out once.
-
-    `shows` print the arguments that are known when it begins (None: not one by one), `shown` is how many those are, `flags_at`
-    where flags stand that say whether the last argument means anything (-1: nowhere).
-    """
-
-    __slots__ = ("flags_at", "head", "name", "shown", "shows")
-
-    def __init__(self, call: Bound, *, one_by_one: bool) -> None:
-        kinds = list(call.call.kinds.values())
-        self.name = call.name
-        self.head = f"{call.name}("
-        self.flags_at = next((
-            index for index, kind in enumerate(kinds[:-1])
-            if isinstance(kind, OpenFlagsKind) and isinstance(kinds[index + 1], Octal)
-        ), -1)
-        self.shown = next((index for index, kind in enumerate(kinds) if _fills(kind)), len(kinds))
-        known = kinds[: self.shown]
-        is_simple = one_by_one and all(type(kind).show_beside is Kind.show_beside for kind in known)
-        self.shows = [kind.show for kind in known] if is_simple else None
-
-    def meant(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Those arguments that mean anything: a mode behind flags that make no file does not."""
-        at = self.flags_at
-        return args if at < 0 or int(args[at]) & _MAKES else args[: at + 1]
 
 
 class Style(NamedTuple):
@@ -98,7 +70,10 @@ class Style(NamedTuple):
 
     `calls`, `signals`: those shown; None: all.  `status`: only calls that ended "failed" or "successful", on one line each.
     `clock`: "t" time of day, "tt" with microseconds, "ttt" seconds since the epoch, "r" since the line before.  `took`: how long
-    each call took.  `paths`: descriptors with what they are.  `after` is called behind the line of each call.
+    each call took.  `paths`: descriptors with what they are.  `after` is called behind the line of each call.  `touches`: only
+    calls with one of these paths, or with a descriptor of one (none: all).  `column`: where results stand.  `numbered`: each line
+    begins with the thread's number, as strace has it in files.  `quiet`: no line about an end; `replaced`: lines about threads
+    that an exec ended.
     """
 
     calls: CallSet | None = None
@@ -108,6 +83,11 @@ class Style(NamedTuple):
     took: bool = False
     paths: bool = False
     after: Callable[[Thread], str] | None = None
+    touches: frozenset[bytes] = frozenset()
+    column: int = COLUMN
+    numbered: bool = False
+    quiet: bool = False
+    replaced: bool = True
 
 
 PLAIN = Style()
@@ -123,7 +103,7 @@ class Strace(Instrument):
         self._flush = flush
         self._style = style
         self._last = 0.0
-        self._forms: dict[Bound, _Form] = {}
+        self._forms = Forms(paths=style.paths)
         self._threads: dict[Thread, None] = {}      # those that are known to live
         self._calls: dict[Thread, _Call] = {}
         self._held: dict[Thread, list[tuple[SigInfo, bool]]] = {}   # signals that came in a call, and whether it slept then
@@ -142,7 +122,9 @@ class Strace(Instrument):
             self._owner = None
         self._column = 0
         self._threads[t] = None
-        if len(self._threads) > 1:
+        if self._style.numbered:
+            self._put(f"{t.tid:<5} ")
+        elif len(self._threads) > 1:
             self._put(f"[pid {t.tid:5}] ")
         if self._style.clock:
             self._put(self._time())
@@ -171,7 +153,7 @@ class Strace(Instrument):
         self._owner = None
         begun = self._calls.pop(t)
         rest += ") "
-        room = " " * (COLUMN - self._column - len(rest))
+        room = " " * (self._style.column - self._column - len(rest))
         took = f" <{(t.system.now_ns() - begun.began) / 1e9:.6f}>" if self._style.took else ""
         self._write(f"{rest}{room}= {result}{took}\n")
         if self._style.after is not None:
@@ -183,39 +165,24 @@ class Strace(Instrument):
         style = self._style
         if style.calls is not None and not style.calls.has(call):
             return
+        if style.touches and not self._touches(thread, call, args):
+            return
         began = thread.system.now_ns() if style.took else 0
         if call.call is NOSYS:
-            parts = [hex(word) for word in _raw(thread, call)]
-            shown, head = len(parts), f"{call.name}("
-            args = ()
-        else:
-            form = self._forms.get(call)
-            if form is None:
-                form = self._forms[call] = _Form(call, one_by_one=not style.paths)
-            args, head = form.meant(args), form.head
-            shown = min(form.shown, len(args))
-            parts = [] if style.status else self._known(thread, call, form, args[:shown], args)
+            args = values(thread, call, args)
+        form = self._forms.of(call, args)
+        self._calls[thread] = begun = _Call(call, form, args, began)
         if style.status:
-            self._calls[thread] = _Call(call, args, 0, began)
             return
-        self._calls[thread] = begun = _Call(call, args, shown, began)
         if style.after is not None and call.name in _LAST:
             begun.behind = style.after(thread)
+        parts = form.begin(thread, args)
         self._start(thread)
         self._owner = thread
-        text = head + ", ".join(parts) + (", " if parts and shown < len(args) else "")
+        text = form.head + ", ".join(parts) + (", " if parts and form.known < len(form.kinds) else "")
         self._column += len(text)
         self._write(text)
         self._flush()
-
-    def _known(self, t: Thread, call: Bound, form: _Form, known: tuple[Any, ...], args: tuple[Any, ...]) -> list[str]:
-        """The arguments that are known when a call begins."""
-        if form.shows is not None:
-            try:
-                return [show(t, value) for show, value in zip(form.shows, known, strict=False)]
-            except Errno:
-                pass            # the guest takes its memory away: one by one, with a question mark
-        return self._show(t, call, args, range(len(known)), None)
 
     def syscall_exit(self, thread: Thread, call: Bound, args: tuple[Any, ...] | None, result: int | Errno | None) -> None:
         """Print the rest and the result."""
@@ -225,65 +192,69 @@ class Strace(Instrument):
         begun = self._calls.get(thread)
         if begun is None:           # the end of the process has said so already, or nobody asked
             return
+        form, first = begun.form, None
         if self._style.status:
             if not self._is_meant(result):
                 del self._calls[thread]
                 return
             self._start(thread)
             self._owner = thread
-            self._put(f"{call.name}(")
+            self._put(form.head)
+            first = 0
         rest: list[str] = []
-        if begun.shown < len(begun.args):
-            filled = result if isinstance(result, int) else None
-            rest = self._show(thread, call, begun.args, range(begun.shown, len(begun.args)), filled)
+        filled = result if isinstance(result, int) else None
+        if first is not None or form.known < len(form.kinds):
+            rest = form.end(thread, begun.args, filled, first)
         if call.name.endswith("sigreturn") and result is None:
             rest = [f"{{mask={signal_set(thread.sigmask)}}}"]
-        self._end(thread, ", ".join(rest), self._result(thread, call, result))
+        text = _result(thread, call, result)
+        if form.answer is not None and filled is not None:
+            text = form.answer(thread, begun.args, filled)
+        elif self._style.paths and call.name in DESCRIPTORS and filled is not None:
+            text += path_of(thread, filled)
+        self._end(thread, ", ".join(rest), text + _injected(result))
         self._release(thread)
         if thread.state is ThreadState.DEAD and not thread.proc.zombie:
             self._gone(thread, f"exited with {args[0] & 0xFF if args else 0}")
 
+    def _touches(self, t: Thread, call: Bound, args: tuple[Any, ...]) -> bool:
+        """Whether an argument is one of the paths asked for, or a descriptor of one."""
+        wanted = self._style.touches
+        for kind, value in zip(call.call.kinds.values(), args, strict=False):
+            if isinstance(value, bytes):
+                if value in wanted:
+                    return True
+            elif isinstance(kind, Descriptor):
+                file = t.fds.files.get(value)
+                if file is not None and file.dentry is not None and file.dentry.path(t.system.mounts.root) in wanted:
+                    return True
+        return False
+
     def _is_meant(self, result: int | Errno | None) -> bool:
         return isinstance(result, Errno) == (self._style.status == "failed")
-
-    def _show(self, t: Thread, call: Bound, args: tuple[Any, ...], which: Iterable[int], result: int | None) -> list[str]:
-        """Some arguments as text, descriptors with their paths where those are wanted."""
-        if not self._style.paths:
-            return _show(t, call, args, which, result)
-        which = tuple(which)
-        kinds = list(call.call.kinds.values())
-        texts = _show(t, call, args, which, result)
-        return [
-            text + path_of(t, args[index]) if isinstance(kinds[index], Descriptor) else text
-            for index, text in zip(which, texts, strict=True)
-        ]
-
-    def _result(self, t: Thread, call: Bound, result: int | Errno | None) -> str:
-        text = _result(t, call, result)
-        if self._style.paths and call.name in DESCRIPTORS and isinstance(result, int):
-            return text + path_of(t, result)
-        return text
 
     def _undecoded(self, t: Thread, call: Bound, result: int | Errno | None) -> None:
         """A call with an argument that could not be read: that one as a number."""
         style = self._style
-        if (style.calls is not None and not style.calls.has(call)) or (style.status and not self._is_meant(result)):
+        if style.touches or (style.calls is not None and not style.calls.has(call)):
             return
-        parts, values = [], []
-        kinds = call.call.kinds.values()
-        for kind, (decoder, register, _) in zip(kinds, call.decoders, strict=True):
-            word = value = t.cpu.regs[register] & call.abi.word_mask
+        if style.status and not self._is_meant(result):
+            return
+        decoded: list[Any] = []
+        bad: set[int] = set()
+        for place, (decoder, register, _) in enumerate(call.decoders):
+            word = t.cpu.regs[register] & call.abi.word_mask
             try:
-                value = decoder(t, word)
-                parts.append(kind.show(t, value))
+                decoded.append(decoder(t, word))
             except Errno:
-                parts.append(hex(word) if word else "NULL")
-            values.append(value)
-        parts = parts[: len(_Form(call, one_by_one=False).meant(tuple(values)))]
+                decoded.append(word)
+                bad.add(place)
+        form = self._forms.of(call, decoded)
+        parts = form.partly(t, decoded, bad)
         self._start(t)
-        self._calls[t] = _Call(call, (), 0, t.system.now_ns())
+        self._calls[t] = _Call(call, form, (), t.system.now_ns())
         self._owner = t
-        self._put(f"{call.name}(")
+        self._put(form.head)
         self._end(t, ", ".join(parts), _result(t, call, result))
 
     # --- everything else
@@ -297,7 +268,8 @@ class Strace(Instrument):
             self._signal(thread, info)
 
     def _signal(self, t: Thread, info: SigInfo) -> None:
-        self._line(t, f"--- {signal_name(info.signo)} {sig_info(info)} ---")
+        system = t.proc.personality.signal_defaults
+        self._line(t, f"--- {signal_name(info.signo, system.names)} {sig_info(info, system)} ---")
         if self._style.after is not None:
             self._write(self._style.after(t))
 
@@ -313,14 +285,14 @@ class Strace(Instrument):
         """The first program of a process begins with a line; threads that an exec ends are named."""
         for other in [t for t in self._threads if t.proc is thread.proc and t is not thread]:
             self._calls.pop(other, None)
-            self._gone(other, f"superseded by execve in pid {thread.tid}")
-        if thread in self._calls or not self._shows_exec(thread):
+            self._gone(other, None if not self._style.replaced else f"superseded by execve in pid {thread.tid}")
+        if thread in self._calls or not self._shows_exec(thread) or (self._style.touches and plan.path not in self._style.touches):
             return
-        path, argv = quote(plan.path[:SHOWN * 4], len(plan.path)), _strings(plan.argv)
+        path, argv = quote(plan.path[:SHOWN * 4], len(plan.path)), _strings(plan.argv, thread.system.shown_bytes)
         self._start(thread)
-        text = f"execve({path}, {argv}, {plan.stack.env_start:#x} /* {len(plan.envp)} vars */) "
+        text = f"execve({path}, {argv}, {plan.stack.env_start:#x} /* {len(plan.envp)} var{'' if len(plan.envp) == 1 else 's'} */) "
         self._put(text)
-        self._write(" " * (COLUMN - self._column) + "= 0\n")
+        self._write(" " * (self._style.column - self._column) + "= 0\n")
 
     def _shows_exec(self, t: Thread) -> bool:
         """Whether the exec of a first program, which no call made, would be among the calls that are shown."""
@@ -340,7 +312,8 @@ class Strace(Instrument):
         status = proc.exit_status or 0
         signo = status & 0x7F
         if signo:
-            how = f"killed by {signal_name(signo)}" + (" (core dumped)" if status & 0x80 else "")
+            name = signal_name(signo, proc.personality.signal_defaults.names)
+            how = f"killed by {name}" + (" (core dumped)" if status & 0x80 else "")
         else:
             how = f"exited with {status >> 8 & 0xFF}"
         ending = [t for t in self._threads if t.proc is proc]
@@ -361,58 +334,28 @@ class Strace(Instrument):
         elif held:
             result = "0"            # it sent the signal itself
         begun = self._calls[t]
-        rest = ["..."] if begun.shown < len(begun.args) else []
+        rest = ["..."] if begun.form.known < len(begun.form.kinds) else []
         self._end(t, ", ".join(rest), result)
         self._release(t)
 
-    def _gone(self, t: Thread, how: str) -> None:
-        self._line(t, f"+++ {how} +++")
+    def _gone(self, t: Thread, how: str | None) -> None:
+        """It ended, `how`; nothing is said of it where that is None."""
+        if how is not None and not self._style.quiet:
+            self._line(t, f"+++ {how} +++")
         self._threads.pop(t, None)
         self._held.pop(t, None)
 
 
-def path_of(t: Thread, fd: int) -> str:
-    """What a descriptor is, between angle brackets; nothing for one that is closed."""
-    file = t.fds.files.get(fd)
-    if file is None:
-        return ""
-    name = file.dentry.path(t.system.mounts.root) if file.dentry is not None else file.label
-    return f"<{quote(name, None)[1:-1]}>"
-
-
-def _fills(kind: Kind) -> bool:
-    """Whether the call fills the argument in, so that its end is waited for."""
-    if not getattr(kind, "out", True):
-        return False
-    cls = type(kind)
-    return cls.show_result is not Kind.show_result or cls.show_result_beside is not Kind.show_result_beside
-
-
-def _show(t: Thread, call: Bound, args: tuple[Any, ...], which: Iterable[int], result: int | None) -> list[str]:
-    """Some arguments as text; `result`, of a call that succeeded, shows what it filled in.
-
-    What the guest took away meanwhile is a question mark.
-    """
-    kinds = list(call.call.kinds.values())
-    shown = []
-    for index in which:
-        kind, value = kinds[index], args[index]
-        behind = args[index + 1] if index + 1 < len(args) else None
-        try:
-            text = kind.show_result_beside(t, value, behind, result) if result is not None else None
-            shown.append(kind.show_beside(t, value, behind) if text is None else text)
-        except Errno:
-            shown.append("?")
-    return shown
-
-
-def _raw(t: Thread, call: Bound) -> list[int]:
-    return [t.cpu.regs[register] & call.abi.word_mask for register in call.abi.argument_registers]
-
-
-def _strings(strings: tuple[bytes, ...]) -> str:
-    shown = ", ".join(quote(text[:SHOWN], len(text)) for text in strings[:SHOWN])
+def _strings(strings: tuple[bytes, ...], room: int) -> str:
+    shown = ", ".join(quote(text[:room], len(text)) for text in strings[:SHOWN])
     return f"[{shown}{', ...' if len(strings) > SHOWN else ''}]"
+
+
+def _injected(result: int | Errno | None) -> str:
+    """What stands behind a result that no call gave, but a hook (strace's injections)."""
+    if isinstance(result, Errno):
+        return " (INJECTED)" if result.args == ("injected",) else ""
+    return " (INJECTED)" if isinstance(result, Injected) else ""
 
 
 def _named(row: tuple[str, str]) -> str:

@@ -13,6 +13,7 @@ from ring3 import events
 from ring3.abi.signals import signal_name
 from ring3.errors import Errno
 from ring3.protocols import Instrument
+from ring3.trace.form import Forms
 from ring3.trace.words import arguments
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ring3.exec.plan import ExecPlan
     from ring3.policy.confinement import Decision
     from ring3.proc.proc import Proc, Thread
+    from ring3.trace.filter import CallSet
 
 Listener = Callable[[Any], object]
 
@@ -28,14 +30,18 @@ Listener = Callable[[Any], object]
 class EventStream(Instrument):
     """Listeners by type of event."""
 
-    def __init__(self, failed: Callable[[Listener, Exception], object] = lambda _listener, _error: None) -> None:
+    def __init__(self, failed: Callable[[Listener, BaseException], object] = lambda _listener, _error: None) -> None:
         self._listeners: dict[type, list[Listener]] = {}
+        self._wanted: dict[Listener, CallSet] = {}      # which calls those hear of who do not hear of all
         self._began: dict[Thread, int] = {}
+        self._forms = Forms()
         self._failed = failed
 
-    def listen(self, kind: type, listener: Listener) -> None:
-        """Call `listener` with every event of that type from now on."""
+    def listen(self, kind: type, listener: Listener, calls: CallSet | None = None) -> None:
+        """Call `listener` with every event of that type from now on; where it tells of a call, only with those in `calls`."""
         self._listeners.setdefault(kind, []).append(listener)
+        if calls is not None:
+            self._wanted[listener] = calls
 
     def forget(self, kind: type, listener: Listener) -> None:
         """Call it no more; one that is not there is fine."""
@@ -44,6 +50,8 @@ class EventStream(Instrument):
             found.remove(listener)
         if not found:
             self._listeners.pop(kind, None)
+        if not any(listener in heard for heard in self._listeners.values()):
+            self._wanted.pop(listener, None)
 
     def forget_everywhere(self, listener: Listener) -> None:
         """Call it no more, whatever it listened to."""
@@ -55,11 +63,22 @@ class EventStream(Instrument):
         """Whether nobody listens."""
         return not self._listeners
 
-    def _tell(self, event: Any) -> None:
+    def _hears(self, kind: type, call: Bound) -> bool:
+        """Whether somebody hears of this call."""
+        listeners = self._listeners.get(kind, ())
+        return bool(listeners) and (not self._wanted or any(self._wants(listener, call) for listener in listeners))
+
+    def _wants(self, listener: Listener, call: Bound | None) -> bool:
+        wanted = self._wanted.get(listener) if call is not None else None
+        return wanted is None or call is None or wanted.has(call)
+
+    def _tell(self, event: Any, call: Bound | None = None) -> None:
         for listener in tuple(self._listeners.get(event.__class__, ())):
+            if self._wanted and not self._wants(listener, call):
+                continue
             try:
                 listener(event)
-            except Exception as error:  # noqa: BLE001 - somebody else's code must not end the run
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run
                 self.forget(event.__class__, listener)
                 self._failed(listener, error)
 
@@ -69,9 +88,9 @@ class EventStream(Instrument):
         now = thread.system.now_ns()
         if events.SyscallExit in self._listeners:
             self._began[thread] = now
-        if events.SyscallEnter in self._listeners:
-            text = arguments(thread, call, args, None)
-            self._tell(events.SyscallEnter(now, thread.proc.pid, thread.tid, call.name, text))
+        if self._hears(events.SyscallEnter, call):
+            text = arguments(thread, call, args, None, self._forms)
+            self._tell(events.SyscallEnter(now, thread.proc.pid, thread.tid, call.name, text), call)
 
     def syscall_exit(self, thread: Thread, call: Bound, args: tuple[Any, ...] | None, result: int | Errno | None) -> None:
         """A call ended."""
@@ -79,15 +98,17 @@ class EventStream(Instrument):
             return
         now = thread.system.now_ns()
         began = self._began.pop(thread, now)
+        if not self._hears(events.SyscallExit, call):
+            return
         value = result if isinstance(result, int) else None
-        text = arguments(thread, call, args, value)
+        text = arguments(thread, call, args, value, self._forms)
         error = result.name if isinstance(result, Errno) else ""
-        self._tell(events.SyscallExit(now, thread.proc.pid, thread.tid, call.name, text, value, error, now - began))
+        self._tell(events.SyscallExit(now, thread.proc.pid, thread.tid, call.name, text, value, error, now - began), call)
 
     def signal(self, thread: Thread, info: SigInfo, handled: bool) -> None:
         """A signal is taken."""
         if events.Signal in self._listeners:
-            name = signal_name(info.signo)
+            name = signal_name(info.signo, thread.proc.personality.signal_defaults.names)
             self._tell(events.Signal(thread.system.now_ns(), thread.proc.pid, thread.tid, name, handled))
 
     def fork(self, parent: Thread, child: Thread) -> None:
@@ -117,15 +138,15 @@ class EventStream(Instrument):
         if events.Exit in self._listeners:
             status = proc.exit_status or 0
             signo = status & 0x7F
-            name = signal_name(signo) if signo else ""
+            name = signal_name(signo, proc.personality.signal_defaults.names) if signo else ""
             self._tell(events.Exit(proc.system.now_ns(), proc.pid, proc.pid, 0 if signo else status >> 8 & 0xFF, name))
 
     def _broken_off(self, thread: Thread, began: int) -> None:
         """Its process ended in the middle of a call, which has no result."""
-        if thread.watched is not None and events.SyscallExit in self._listeners:
+        if thread.watched is not None and self._hears(events.SyscallExit, thread.watched[0]):
             (call, args), now = thread.watched, thread.system.now_ns()
-            text = arguments(thread, call, args, None)
-            self._tell(events.SyscallExit(now, thread.proc.pid, thread.tid, call.name, text, None, "", now - began))
+            text = arguments(thread, call, args, None, self._forms)
+            self._tell(events.SyscallExit(now, thread.proc.pid, thread.tid, call.name, text, None, "", now - began), call)
 
     def policy(self, thread: Thread, decision: Decision) -> None:
         """A policy decided."""

@@ -5,13 +5,42 @@ Times are those of the kernel between a call's begin and its end, sleeps include
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
 from ring3 import events
+
+_Item = tuple[str, list[int]]       # a name, and its ns, calls and errors
+
+
+def _by_time(item: _Item) -> Any:
+    return -item[1][0], item[0]
+
+
+def _by_calls(item: _Item) -> Any:
+    return -item[1][1], item[0]
+
+
+def _by_errors(item: _Item) -> Any:
+    return -item[1][2], item[0]
+
+
+def _by_name(item: _Item) -> Any:
+    return item[0]
+
+
+ORDERS: Final[Mapping[str, Callable[[Any], Any] | None]] = MappingProxyType({     # strace's -S, with its other names for them
+    "time": _by_time, "total-time": _by_time, "time-total": _by_time, "calls": _by_calls, "count": _by_calls, "errors": _by_errors,
+    "error": _by_errors, "name": _by_name, "syscall": _by_name, "syscall-name": _by_name, "nothing": None, "none": None,
+})
 
 
 class Summary:
-    """Adds up `SyscallExit` events."""
+    """Adds up `SyscallExit` events.  `order`: a key of ORDERS."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: str = "time") -> None:
+        self._order = ORDERS[order]
         self._rows: dict[str, list[int]] = {}       # name -> ns, calls, errors
 
     def __call__(self, event: events.SyscallExit) -> None:
@@ -36,7 +65,8 @@ class Summary:
         total = [sum(row[column] for row in self._rows.values()) for column in range(3)]
         rule = f"{'-' * 6} {'-' * 11} {'-' * 11} {'-' * 9} {'-' * 9} {'-' * 16}"
         lines = [f"{'% time':>6} {'seconds':>11} {'usecs/call':>11} {'calls':>9} {'errors':>9} syscall", rule]
-        for name, row in sorted(self._rows.items(), key=lambda item: (-item[1][0], item[0])):
+        rows = self._rows.items()
+        for name, row in rows if self._order is None else sorted(rows, key=self._order):
             lines.append(_line(name, row, total[0]))
         lines += [rule, _line("total", total, total[0])]
         return "\n".join(lines) + "\n"

@@ -115,7 +115,8 @@ def _command(p: Proc) -> str:
     vm = space_of(p)
     if vm is not None and vm.arg_start < vm.arg_end:
         try:
-            text = vm.copyin(vm.arg_start, min(vm.arg_end - vm.arg_start, _ARGUMENTS))
+            kept = vm.kept
+            text = vm.copyin(vm.arg_start, min(vm.arg_end - vm.arg_start, _ARGUMENTS)) if kept is None else b"\0".join(kept[0])
         except Errno:
             text = b""
         words = text.rstrip(b"\0").split(b"\0")

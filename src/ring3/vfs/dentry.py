@@ -101,10 +101,10 @@ class Dentry:
         known = self.children.get(name)
         return None if known is None else known()
 
-    def top(self) -> Dentry:
-        """The dentry itself, or the root of what is mounted on it (and on that)."""
+    def top(self, system: str = "") -> Dentry:
+        """The dentry itself, or the root of what is mounted on it (and on that), as programs of `system` see it."""
         here = self
-        while here.mounted is not None:
+        while here.mounted is not None and here.mounted.only in ("", system):
             here = here.mounted.root
         return here
 

@@ -145,7 +145,7 @@ _NODES = (
 )
 _LINKS = (
     (b"fd", b"/proc/self/fd"), (b"stdin", b"/proc/self/fd/0"), (b"stdout", b"/proc/self/fd/1"),
-    (b"stderr", b"/proc/self/fd/2"),
+    (b"stderr", b"/proc/self/fd/2"), (b"ptm", b"ptmx"),         # the last is what NetBSD's openpty(3) opens
 )
 
 

@@ -9,7 +9,8 @@
 Once a look-up from the emulation root has failed, the whole of it is done again from the real root; not where a symbolic
 link could not be followed.  Absolute links stay below the emulation root, but for those that say "/../".  ".." at the
 emulation root leads to the directory it stands in, and never above the process's own root.  Where a name is to be made,
-the directory has to be there below the emulation root and to take it; where one is to go, the name too.
+the directory has to be there below the emulation root and to take it; where one is to go, the name too.  A few files that have
+one name on both systems and mean two things are never looked for in the real tree.
 
 Source: NetBSD's vfs_lookup.c (namei_getstartdir, namei_follow, namei_oneroot, namei_tryemulroot).  Not here: whose root
 it is (`proc/lookup.py`), the walking itself (`namei.py`).
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 from ring3.abi.flags import Access
 from ring3.errors import EBUSY, ENOENT, EROFS
 from ring3.vfs.access import permission
-from ring3.vfs.namei import DOTS, NameiContext, Resolve, Walk, unveiled
+from ring3.vfs.namei import DOTS, NameiContext, Resolve, Tracker, Walk, unveiled
 
 if TYPE_CHECKING:
     from ring3.vfs.dentry import Dentry
@@ -40,22 +41,24 @@ def tries_emulation_root(path: bytes) -> bool:
 class EmulatedWalk(Walk):
     """One look-up from the emulation root.  `emul` is None once a link has led out of it for good."""
 
-    __slots__ = ("ctx", "emul", "following")
+    __slots__ = ("alone", "ctx", "emul", "following")
 
     def __init__(self, ctx: NameiContext, at: Dentry | None, resolve: Resolve) -> None:
         super().__init__(ctx, at, resolve)
         self.ctx = ctx
         self.emul = ctx.emulation_root
         self.following = False          # between coming to a link and having followed it
+        self.alone = False              # a file of this system's alone (`LookupRules.own_files`)
 
     @property
     def may_retry(self) -> bool:
         """Whether what failed now is to be tried from the real root."""
-        return self.emul is not None and not self.following
+        return self.emul is not None and not self.following and not self.alone
 
     def start(self, path: bytes, base: Dentry) -> Dentry:
         """The emulation root for absolute paths and links; the real one from the first "/../" on."""
         self.following = False
+        self.alone = self.alone or path in self.rules.own_files
         start = super().start(path, base)
         if self.emul is None or path[0] != 0x2F:
             return start
@@ -104,3 +107,9 @@ class EmulatedWalk(Walk):
         if exists and here.mount.readonly:
             raise EROFS
         return here, name, slash
+
+
+class EmulatedTracker(Tracker, EmulatedWalk):
+    """One that knows where it is when it fails."""
+
+    __slots__ = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ring3.abi.flags import ACCMODE, FileType, OpenFlags, Poll, Whence
+from ring3.abi.notify import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_MODIFY
 from ring3.abi.records import Attr, AttrChange, DirEntry
 from ring3.errors import EBADF, EFBIG, EINVAL, EISDIR, ENOTDIR, ENOTTY, ESPIPE
 
@@ -34,7 +35,7 @@ class File:
     """
 
     inherited: ClassVar[bool] = True        # whether a child process gets it (all but a kqueue)
-    is_socket: ClassVar[bool] = False       # whether it is a `socket.UnixSocket`, asked where sockets need not be known
+    is_socket: ClassVar[bool] = False       # whether it is an `anysocket.Socket`, asked where sockets need not be known
 
     __slots__ = (
         "can_read", "can_write", "dentry", "flags", "offset", "owner", "owner_signal", "refs", "vnode", "watchers",
@@ -151,7 +152,16 @@ class File:
             if self.watchers is not None:
                 for watcher in list(self.watchers):
                     watcher.file_closed(self)
+            dentry = self.dentry
+            if dentry is not None and dentry.mount.marks is not None and not self.flags & OpenFlags.PATH:
+                self.tell(IN_CLOSE_WRITE if self.can_write else IN_CLOSE_NOWRITE)
             self.close()
+
+    def tell(self, what: int) -> None:
+        """Who watches the file, or its directory, hears of it (`inotify.py`)."""
+        dentry = self.dentry
+        if dentry is not None and dentry.mount.marks is not None:
+            dentry.mount.marks.tell(dentry, what)
 
 
 class PathFile(File):
@@ -195,6 +205,8 @@ class RegularFile(File):
             raise EBADF
         data = self.target.read(self.offset, nbytes)
         self.offset += len(data)
+        if self.dentry is not None and self.dentry.mount.marks is not None:
+            self.tell(IN_ACCESS)
         return data
 
     def write(self, data: bytes) -> int:
@@ -210,7 +222,10 @@ class RegularFile(File):
         self.check_readable()
         if offset < 0:
             raise EINVAL
-        return self.target.read(offset, nbytes)
+        data = self.target.read(offset, nbytes)
+        if self.dentry is not None and self.dentry.mount.marks is not None:
+            self.tell(IN_ACCESS)
+        return data
 
     def pwrite(self, offset: int, data: bytes) -> int:
         """O_APPEND appends whatever the offset says, as on Linux (pwrite(2), BUGS)."""
@@ -231,7 +246,10 @@ class RegularFile(File):
             data = data[: MAX_OFFSET - offset]
         if self.strips:
             self._strip()
-        return self.target.write(offset, data)
+        written = self.target.write(offset, data)
+        if self.dentry is not None and self.dentry.mount.marks is not None:
+            self.tell(IN_MODIFY)
+        return written
 
     def _strip(self) -> None:
         """Take set-uid away, and set-gid where the group may execute (fs/inode.c:file_remove_privs)."""
@@ -248,6 +266,7 @@ class RegularFile(File):
         if self.strips:
             self._strip()
         self.target.truncate(size)
+        self.tell(IN_MODIFY)
 
     def seek(self, offset: int, whence: Whence) -> int:
         """Raises EINVAL below 0 and beyond 2**63-1; ENXIO for SEEK_DATA and SEEK_HOLE past the end."""
@@ -295,6 +314,7 @@ class DirFile(File):
     def readdir(self) -> list[tuple[int, DirEntry]]:
         """From the offset on, "." and ".." first; the call moves the offset behind what it could hand out."""
         self.check_readable()
+        self.tell(IN_ACCESS)
         if self._names is None or self.offset == 0:
             own = self.target.getattr().ino
             self._names = [

@@ -43,6 +43,7 @@ _NO_NOWAIT: Final = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, err
 # ioctl requests of a terminal that go to the host as they are: number -> bytes copied in, bytes copied out
 _PASSED: Final = {
     0x5401: (0, 36), 0x5402: (36, 0), 0x5403: (36, 0), 0x5404: (36, 0),                          # TCGETS, TCSETS, W, F
+    0x5405: (0, 18), 0x5406: (18, 0), 0x5407: (18, 0), 0x5408: (18, 0),                          # TCGETA, TCSETA, W, F
     0x802C542A: (0, 44), 0x402C542B: (44, 0), 0x402C542C: (44, 0), 0x402C542D: (44, 0),          # TCGETS2, TCSETS2, W, F
     0x5413: (0, 8), 0x5414: (8, 0),                                                              # TIOCGWINSZ, TIOCSWINSZ
     0x541B: (0, 4), 0x5411: (0, 4),                                                              # FIONREAD, TIOCOUTQ

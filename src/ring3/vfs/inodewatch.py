@@ -2,7 +2,7 @@
 
 No file system here reports its changes, so a watcher compares what it sees with what it saw last: whenever it is read or polled,
 and every `LOOK_NS` while somebody waits.  Two changes of one kind between two looks are one event; a change that was undone is
-none, and so is a name that came and went.  An event the buffer has no room for waits.
+none, and so is a name that came and went.  An event the buffer has no room for is lost.
 Source: Kernel/FileSystem/InodeWatcher.cpp and Kernel/API/InodeWatcherEvent.h of SerenityOS.
 Not here: the calls (`calls/serenity/watch.py`).
 """
@@ -156,13 +156,14 @@ class InodeWatcher(AnonFile):
 
     # --- as a file
     def read(self, nbytes: int) -> bytes:
-        """The next event.  Raises EAGAIN for none, EINVAL where there is too little room for it."""
+        """The next event.  Raises EAGAIN for none, EINVAL where there is too little room for it: it is lost."""
         self.look()
         if not self._events:
             raise EAGAIN
-        if nbytes < len(self._events[0]):
+        event = self._events.popleft()
+        if nbytes < len(event):
             raise EINVAL
-        return self._events.popleft()
+        return event
 
     def write(self, data: bytes) -> int:
         raise EIO

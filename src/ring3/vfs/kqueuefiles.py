@@ -36,8 +36,8 @@ from ring3.vfs.kqueue import Knote, Kqueue, Watcher
 from ring3.vfs.pipe import FIONREAD, PIPE_BUF, PipeFile
 
 if TYPE_CHECKING:
+    from ring3.vfs.anysocket import Socket
     from ring3.vfs.file import File
-    from ring3.vfs.socket import UnixSocket
 
 _EOF: Final = int(Ev.EOF)
 _IN, _OUT = int(Poll.IN), int(Poll.OUT)
@@ -72,8 +72,8 @@ def readable_bytes(file: File) -> int:
         return len(file.ready)
     if isinstance(file, RegularFile):
         return file.getattr().size - file.offset
-    if file.is_socket and cast("UnixSocket", file).listening:
-        return len(cast("UnixSocket", file).pending)
+    if file.is_socket and cast("Socket", file).listening:
+        return len(cast("Socket", file).pending)
     answer = _Answer()
     try:
         file.ioctl(FIONREAD, 0, answer)
@@ -125,7 +125,7 @@ class ReadWatcher(_OnFile):
             return kn.data != 0
         events = int(file.poll())
         kn.data = readable_bytes(file)
-        if events & _READ_END and not (file.is_socket and not cast("UnixSocket", file).connected):
+        if events & _READ_END and not (file.is_socket and not cast("Socket", file).connected):
             kn.flags |= _EOF
             if file.is_socket and events & Poll.ERR:
                 kn.fflags = _ECONNRESET
@@ -154,7 +154,7 @@ class WriteWatcher(_OnFile):
         if isinstance(file, RegularFile | DirFile):
             return True
         events = int(file.poll())
-        if events & _WRITE_END and (not file.is_socket or cast("UnixSocket", file).connected):
+        if events & _WRITE_END and (not file.is_socket or cast("Socket", file).connected):
             kn.flags |= _EOF
             return True
         kn.flags &= ~_EOF
@@ -162,7 +162,7 @@ class WriteWatcher(_OnFile):
             kn.data = file.room
             return kn.data >= PIPE_BUF
         if file.is_socket:
-            socket = cast("UnixSocket", file)
+            socket = cast("Socket", file)
             kn.data = max(socket.sndbuf - socket.charged, 0)
             if kn.sfflags & NOTE_LOWAT:
                 return bool(events & _OUT) and kn.data >= kn.sdata

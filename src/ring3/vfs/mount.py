@@ -18,6 +18,7 @@ from ring3.errors import EBUSY, EINVAL, ENOENT, ENOTDIR
 from ring3.vfs.dentry import Dentry
 
 if TYPE_CHECKING:
+    from ring3.vfs.inotify import Marks
     from ring3.vfs.vnode import FileSystem
 
 _RDONLY = int(MountFlags.RDONLY)     # quick to ask
@@ -39,16 +40,24 @@ class Renames:
 
 
 class Mount:
-    """One file system at one place.  `covered` is the dentry it hides; None for the root of all."""
+    """One file system at one place.  `covered` is the dentry it hides; None for the root of all.
 
-    __slots__ = ("_recent", "covered", "flags", "fs", "mount_id", "renames", "root")
+    `only`: the system whose programs alone see it (their /proc), empty for everybody's.
+    `marks`: who watches files of it (`inotify.py`), None for nobody.
+    """
 
-    def __init__(self, fs: FileSystem, flags: MountFlags, covered: Dentry | None, mount_id: int, renames: Renames) -> None:
+    __slots__ = ("_recent", "covered", "flags", "fs", "marks", "mount_id", "only", "renames", "root")
+
+    def __init__(
+        self, fs: FileSystem, flags: MountFlags, covered: Dentry | None, mount_id: int, renames: Renames, only: str = ""
+    ) -> None:
         self.renames = renames
         self.fs = fs
         self.flags = flags
+        self.only = only
         self.covered = covered
         self.mount_id = mount_id
+        self.marks: Marks | None = None
         self._recent: deque[Dentry] = deque(maxlen=KEPT_DIRECTORIES)
         self.root = Dentry(None, b"/", fs.root(), self)
 
@@ -106,21 +115,23 @@ class MountTable:
             raise ENOENT("nothing is mounted")
         return self._mounts[0].root.top()
 
-    def mount(self, fs: FileSystem, at: Dentry | None, flags: MountFlags = MountFlags.NONE) -> Mount:
+    def mount(self, fs: FileSystem, at: Dentry | None, flags: MountFlags = MountFlags.NONE, only: str = "") -> Mount:
         """Put `fs` at the directory (or, for the root of a plain file, the file) `at`; None makes it the root of all.
 
-        A file system without a device number gets one.  Raises EBUSY for a second root, ENOTDIR for kinds that do not
-        fit, ENOENT for a deleted place.
+        A file system without a device number gets one.  Raises EBUSY for a second root, and where programs of a system see
+        something else already; ENOTDIR for kinds that do not fit, ENOENT for a deleted place.
         """
         if (at is None) != (not self._mounts):
             raise EBUSY if at is None else EINVAL
         if fs.dev == 0:
             fs.dev = self.anonymous_dev()
         if at is not None:
-            at = at.top()
+            at = at.top(only)
             if at.deleted:
                 raise ENOENT
-        mount = Mount(fs, flags, at, self._next_id, self._renames)
+            if at.mounted is not None:
+                raise EBUSY
+        mount = Mount(fs, flags, at, self._next_id, self._renames, only)
         if at is not None:
             if at.vnode.is_dir != mount.root.vnode.is_dir:
                 raise ENOTDIR
@@ -146,6 +157,10 @@ class MountTable:
             raise EBUSY
         mount.covered.mounted = None
         self._mounts.remove(mount)
+
+    def seen_by(self, system: str) -> Iterator[Mount]:
+        """Those that programs of a system see, oldest first."""
+        return (mount for mount in tuple(self._mounts) if mount.only in ("", system))
 
     def close(self) -> None:
         """Give every file system's host descriptors back; newest first."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ring3.abi.flags import Access, FileType
-from ring3.errors import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Errno
+from ring3.errors import EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Errno
 from ring3.protocols import LINUX_LOOKUPS
 from ring3.vfs.access import check_guarded, permission
 
@@ -62,16 +62,18 @@ class NameiContext(NamedTuple):
 class Walk:
     """One look-up: the links followed so far, and the limits it goes under."""
 
-    __slots__ = ("access", "base", "checked", "cred", "links", "resolve", "root", "rules", "veil")
+    __slots__ = ("access", "base", "checked", "cred", "here", "linked", "links", "resolve", "root", "rules", "veil")
 
     def __init__(self, ctx: NameiContext, at: Dentry | None, resolve: Resolve, root: Dentry | None = None) -> None:
         self.cred = ctx.cred
+        self.here: Dentry                           # a `Tracker`'s alone
         self.base = ctx.cwd if at is None else at
         self.resolve = int(resolve)                 # mostly 0, and an integer is quick to ask
         self.root = self.base if self.resolve & _SCOPED else root or ctx.root
         self.links = 0
         self.rules = ctx.rules
         self.veil = ctx.veil
+        self.linked: Dentry | None = None           # where the last link stood that was followed
         self.access = Access.EXISTS                 # what the veil is told of links on the way
         self.checked = not ctx.cred.privileged      # whether search permission needs asking
 
@@ -97,19 +99,25 @@ class Walk:
         return self
 
     def up(self, here: Dentry) -> Dentry:
-        """One ".."."""
+        """One "..".  Raises EXDEV; ENOENT in a directory that is hidden, unless the way there was not by its name."""
         if self.resolve & _BENEATH and here is self.root:
             raise EXDEV
+        if self.veil is not None and not self._stands_below(here) and self.veil.hides(here):
+            raise ENOENT
         above = here.up(self.root)
         if self.resolve & _NO_XDEV and above.mount is not here.mount:
             raise EXDEV
         return above
 
+    def _stands_below(self, here: Dentry) -> bool:
+        """Whether the look-up began below `here`, or followed a link there."""
+        return self.base.is_under(here) or (self.linked is not None and self.linked.is_under(here))
+
     def down(self, here: Dentry, name: bytes) -> Dentry:
         """One name, mounts crossed, links not followed.  Raises ENAMETOOLONG, ENOENT, EXDEV."""
         child = here.child(name)
         if child.mounted is not None:
-            child = child.top()
+            child = child.top(self.rules.system)
             if self.resolve & _NO_XDEV:
                 raise EXDEV
         return child
@@ -141,6 +149,7 @@ class Walk:
         """What an ordinary link says.  Raises ENOENT for nothing, ENAMETOOLONG; EACCES where it is guarded."""
         if self.rules.guards_links and link.parent is not None:
             check_guarded(self.cred, link.vnode.getattr(), link.parent.vnode.getattr())
+        self.linked = link.parent
         text = link.vnode.readlink()
         if not text:
             raise ENOENT
@@ -211,6 +220,42 @@ class Walk:
         return self.walk(path, self.base, follow=False, parent=True)
 
 
+class Tracker(Walk):
+    """A look-up that knows where it is when it fails (`here`)."""
+
+    __slots__ = ()
+
+    def __init__(self, ctx: NameiContext, at: Dentry | None, resolve: Resolve) -> None:
+        super().__init__(ctx, at, resolve)
+        self.here = self.base
+
+    def search(self, here: Dentry) -> None:
+        self.here = here
+        super().search(here)
+
+    def down(self, here: Dentry, name: bytes) -> Dentry:
+        self.here = super().down(here, name)
+        return self.here
+
+
+def conceal(
+    ctx: NameiContext, path: bytes, at: Dentry | None, resolve: Resolve, again: Callable[..., Tracker] = Tracker
+) -> None:
+    """A look-up was refused by what it met: where that is hidden, it was not there.  Raises ENOENT then.
+
+    Asked after a refusal, so that look-ups that find something never pay.  The path is walked `again`, to see where it ends.
+    """
+    if ctx.veil is None:
+        return
+    tracker = again(ctx, at, resolve)
+    try:
+        place = tracker.walk(path, tracker.base, follow=True, parent=False)[0]
+    except Errno:
+        place = tracker.here
+    if place is not tracker.base and ctx.veil.hides(place):
+        raise ENOENT("not unveiled")
+
+
 def check_path(path: bytes, longest: int) -> None:
     """Raises ENOENT for an empty path, ENAMETOOLONG for more than `longest` bytes, EINVAL for a zero inside."""
     if not path:
@@ -245,7 +290,11 @@ def namei(
         walk = Walk(ctx, at, resolve)
         if ctx.veil is not None:
             walk.access = access
-        found = walk.walk(path, walk.base, follow=follow, parent=False)[0]
+        try:
+            found = walk.walk(path, walk.base, follow=follow, parent=False)[0]
+        except (ENOTDIR, ELOOP, EACCES, ENAMETOOLONG):
+            conceal(ctx, path, at, resolve)
+            raise
     else:
         found = from_either_root(ctx, path, at, resolve, lambda walk: walk.wanting(access).to_file(path, follow=follow))
     unveiled(ctx, found, b"", access)
@@ -265,7 +314,11 @@ def namei_parent(
         if ctx.told is not None:
             ctx.told(path)
         walk = Walk(ctx, at, resolve)
-        return walk.walk(path, walk.base, follow=False, parent=True)
+        try:
+            return walk.walk(path, walk.base, follow=False, parent=True)
+        except (ENOTDIR, ELOOP, EACCES, ENAMETOOLONG):
+            conceal(ctx, path, at, resolve)
+            raise
     return from_either_root(ctx, path, at, resolve, lambda walk: walk.to_parent(path, exists=exists))
 
 
@@ -274,7 +327,7 @@ def from_either_root(
 ) -> T:
     """What `look` finds: below the emulation root where there is one and the path asks for it, else from the real root."""
     if ctx.emulation_root is not None and not int(resolve) & _SCOPED:
-        from ring3.vfs.emulroot import EmulatedWalk, tries_emulation_root
+        from ring3.vfs.emulroot import EmulatedTracker, EmulatedWalk, tries_emulation_root
 
         if tries_emulation_root(path):
             walk = EmulatedWalk(ctx, at, resolve)
@@ -284,10 +337,15 @@ def from_either_root(
                 return look(walk)
             except Errno:
                 if not walk.may_retry:
+                    conceal(ctx, path, at, resolve, EmulatedTracker)
                     raise
     if ctx.told is not None:
         ctx.told(path)
-    return look(Walk(ctx, at, resolve))
+    try:
+        return look(Walk(ctx, at, resolve))
+    except (ENOTDIR, ELOOP, EACCES, ENAMETOOLONG, EISDIR):
+        conceal(ctx, path, at, resolve)
+        raise
 
 
 def unveiled(ctx: NameiContext, dentry: Dentry, name: bytes, access: Access) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ring3.abi.flags import S_IFMT, Access, FileType, RenameFlags
+from ring3.abi.notify import IN_CREATE
 from ring3.errors import (
     EACCES,
     EBUSY,
@@ -33,6 +34,7 @@ from ring3.vfs.vnode import type_of
 if TYPE_CHECKING:
     from ring3.abi.records import Attr
     from ring3.vfs.dentry import Dentry
+    from ring3.vfs.vnode import Vnode
 
 NO_FLAGS = RenameFlags(0)
 _BOTH = Access.READ | Access.WRITE
@@ -84,7 +86,15 @@ def mkdir(ctx: NameiContext, path: bytes, mode: int, *, at: Dentry | None = None
     here, name, attr = _place(ctx, path, at, directory=True)
     _allow_new(ctx, here, attr)
     mode, uid, gid = new_owner(ctx.cred, attr, FileType.DIR | (mode & 0o1777))
-    return here.adopt(name, here.vnode.mkdir(name, mode & 0o7777, uid, gid))
+    return _made(here, name, here.vnode.mkdir(name, mode & 0o7777, uid, gid))
+
+
+def _made(here: Dentry, name: bytes, vnode: Vnode) -> Dentry:
+    """The dentry of what was just made, after who watches the directory was told."""
+    marks = here.mount.marks
+    if marks is not None:
+        marks.tell_name(here, name, IN_CREATE, vnode)
+    return here.adopt(name, vnode)
 
 
 def mknod(ctx: NameiContext, path: bytes, mode: int, rdev: int = 0, *, at: Dentry | None = None) -> Dentry:
@@ -107,7 +117,7 @@ def mknod(ctx: NameiContext, path: bytes, mode: int, rdev: int = 0, *, at: Dentr
     if ctx.guard is not None and kind == FileType.REG:
         ctx.guard.makes(here, name)
     mode, uid, gid = new_owner(ctx.cred, attr, kind | (mode & 0o7777))
-    return here.adopt(name, here.vnode.create(name, mode, uid, gid, rdev if device else 0))
+    return _made(here, name, here.vnode.create(name, mode, uid, gid, rdev if device else 0))
 
 
 def symlink(ctx: NameiContext, target: bytes, path: bytes, *, at: Dentry | None = None) -> Dentry:
@@ -119,7 +129,7 @@ def symlink(ctx: NameiContext, target: bytes, path: bytes, *, at: Dentry | None 
     here, name, attr = _place(ctx, path, at)
     _allow_new(ctx, here, attr)
     _, uid, gid = new_owner(ctx.cred, attr, FileType.LNK | 0o777)
-    return here.adopt(name, here.vnode.symlink(name, target, uid, gid))
+    return _made(here, name, here.vnode.symlink(name, target, uid, gid))
 
 
 def link(
@@ -145,7 +155,10 @@ def link(
     if ctx.guard is not None:
         ctx.guard.makes(here, name)
     here.vnode.link(name, old.vnode)
-    return here.adopt(name, old.vnode)
+    marks = here.mount.marks
+    if marks is not None:
+        marks.changed(old.vnode)
+    return _made(here, name, old.vnode)
 
 
 def _may_hardlink(ctx: NameiContext, old: Dentry) -> None:
@@ -196,7 +209,7 @@ def unlink(ctx: NameiContext, path: bytes, *, at: Dentry | None = None) -> None:
     if ctx.guard is not None:
         ctx.guard.removes(child)
     here.vnode.unlink(name)
-    child.drop()
+    _removed(here, name, child)
 
 
 def rmdir(ctx: NameiContext, path: bytes, *, at: Dentry | None = None) -> None:
@@ -206,7 +219,15 @@ def rmdir(ctx: NameiContext, path: bytes, *, at: Dentry | None = None) -> None:
     if child.mounted is not None:
         raise EBUSY
     here.vnode.rmdir(name)
+    _removed(here, name, child)
+
+
+def _removed(here: Dentry, name: bytes, child: Dentry) -> None:
+    """The dentry of what has lost its name goes, and who watches is told."""
     child.drop()
+    marks = here.mount.marks
+    if marks is not None:
+        marks.removed(here, name, child.vnode)
 
 
 # --- renaming
@@ -258,6 +279,12 @@ def rename(
         here.exchange(name, there, new_name)
     else:
         here.move(name, there, new_name)
+    marks = here.mount.marks
+    if marks is not None:
+        replaced = None if target is None or exchange else target.vnode
+        marks.renamed((here, name), (there, new_name), source.vnode, replaced)
+        if exchange and target is not None:
+            marks.renamed((there, new_name), (here, name), target.vnode, None)
 
 
 def _ask_guard(ctx: NameiContext, source: Dentry, target: Dentry | None, flags: RenameFlags) -> None:

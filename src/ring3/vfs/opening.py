@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ring3.abi.flags import ACCMODE, S_ISVTX, Access, FileType, MountFlags, OpenFlags
+from ring3.abi.notify import IN_CREATE, IN_MODIFY, IN_OPEN
 from ring3.abi.records import Attr, AttrChange
-from ring3.errors import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EPERM, EROFS, ETXTBSY
+from ring3.errors import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS, ETXTBSY
 from ring3.vfs.access import is_owner, may_create, new_owner, permission, without_setid
 from ring3.vfs.file import File, PathFile, RegularFile
-from ring3.vfs.namei import DOTS, NameiContext, Resolve, Walk, from_either_root, namei, unveiled
+from ring3.vfs.namei import DOTS, NameiContext, Resolve, Walk, conceal, from_either_root, namei, unveiled
 
 if TYPE_CHECKING:
     from ring3.protocols import Credentials
     from ring3.vfs.dentry import Dentry
+    from ring3.vfs.inotify import Marks
 
 _CREAT, _TRUNC, _DIRECTORY, _PATH = (
     int(flag) for flag in (OpenFlags.CREAT, OpenFlags.TRUNC, OpenFlags.DIRECTORY, OpenFlags.PATH)
@@ -106,7 +108,16 @@ def open_dentry(ctx: NameiContext, dentry: Dentry, flags: OpenFlags, *, created:
             file.close()
             raise
     file.dentry = dentry
+    if dentry.mount.marks is not None:
+        _tell(dentry.mount.marks, dentry, truncates=truncates)
     return file
+
+
+def _tell(marks: Marks, dentry: Dentry, *, truncates: bool) -> None:
+    """Who watches hears of an open (`inotify.py`)."""
+    marks.tell(dentry, IN_OPEN)
+    if truncates:
+        marks.tell(dentry, IN_MODIFY)
 
 
 def _check_flags(flags: OpenFlags) -> OpenFlags:
@@ -145,8 +156,11 @@ def _may_open(cred: Credentials, dentry: Dentry, flags: OpenFlags) -> None:
         raise EISDIR
     if vnode.type in (FileType.CHR, FileType.BLK) and dentry.mount.flags & MountFlags.NODEV:
         raise EACCES
-    if writes and dentry.mount.fs.readonly and vnode.type == FileType.REG:
-        raise EROFS
+    if vnode.type == FileType.REG:
+        if writes and dentry.mount.fs.readonly:
+            raise EROFS
+        if dentry.mount.flags & MountFlags.NOREGULAR:
+            raise EACCES
     if not cred.privileged:
         attr = vnode.getattr()
         permission(cred, attr, asked)
@@ -160,7 +174,11 @@ def _create_or_find(
     """O_CREAT: the file, and whether it was made.  A link that leads nowhere makes what it names."""
     follow = not flags & (OpenFlags.EXCL | OpenFlags.NOFOLLOW)
     if ctx.emulation_root is None and ctx.told is None:
-        here, name, found = _last(Walk(ctx, at, resolve), path, follow=follow)
+        try:
+            here, name, found = _last(Walk(ctx, at, resolve), path, follow=follow)
+        except (ENOTDIR, ELOOP, EACCES, ENAMETOOLONG, EISDIR):
+            conceal(ctx, path, at, resolve)
+            raise
     else:
         here, name, found = from_either_root(ctx, path, at, resolve, lambda walk: _last(walk, path, follow=follow))
     if found is None:
@@ -228,7 +246,10 @@ def _create(ctx: NameiContext, here: Dentry, name: bytes, mode: int) -> Dentry:
     unveiled(ctx, here, name, _MAKES)
     if ctx.guard is not None:
         ctx.guard.makes(here, name)
-    return here.adopt(name, here.vnode.create(name, *new_owner(ctx.cred, directory, FileType.REG | mode)))
+    made = here.vnode.create(name, *new_owner(ctx.cred, directory, FileType.REG | mode))
+    if here.mount.marks is not None:
+        here.mount.marks.tell_name(here, name, IN_CREATE, made)
+    return here.adopt(name, made)
 
 
 def _open_tmpfile(

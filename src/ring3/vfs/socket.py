@@ -1,19 +1,18 @@
-"""Sockets of one kernel among themselves: AF_UNIX streams, datagrams and sequenced packets.
+"""Sockets of one kernel among themselves: AF_UNIX streams, datagrams and sequenced packets; and how a socket is made.
 
-Nothing here reaches the host's network: another family is EAFNOSUPPORT.  Addresses are neutral records; paths are looked up and
-made by the call, which hands in the vnode.  Invariant: `charged` of a socket is bounded by `sndbuf`.
+Nothing here reaches the host's network.  Addresses are neutral records; paths are looked up and made by the call, which hands in
+the vnode.  Invariant: `charged` of a socket is bounded by `sndbuf`.
 
-Not here: what waits at a socket and how it is read (`socketqueue.py`), options (`socketoptions.py`).  `MSG_WAITALL` is the
-call's: it asks again for the rest.  So is MSG_DONTWAIT: nothing here sleeps.
+Not here: what waits at a socket and how it is read (`socketqueue.py`), options (`socketoptions.py`), IPv4 and IPv6 (`inet.py`).
+`MSG_WAITALL` is the call's: it asks again for the rest.  So is MSG_DONTWAIT: nothing here sleeps.
 Source: net/unix/af_unix.c, unix(7), socket(7).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ring3.abi.flags import FileType, OpenFlags, Poll
+from ring3.abi.flags import OpenFlags, Poll
 from ring3.errors import (
     EADDRINUSE,
     EAFNOSUPPORT,
@@ -34,16 +33,20 @@ from ring3.errors import (
     ETOOMANYREFS,
     Errno,
 )
-from ring3.vfs.socketqueue import DEFAULT_BUFFER, MESSAGE_COST, RCV, SND, Message, SocketNamespace, SocketQueue
+from ring3.vfs.anysocket import Socket
+from ring3.vfs.socketqueue import MESSAGE_COST, RCV, SND, Message, SocketNamespace
 from ring3.vfs.socketrecords import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
     AF_UNIX,
     DGRAM,
     MSG_OOB,
-    NOBODY,
     RAW,
     SEQPACKET,
     STREAM,
     UNNAMED,
+    SocketAddress,
     Ucred,
     UnixAddress,
 )
@@ -51,7 +54,6 @@ from ring3.vfs.socketrecords import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ring3.abi.records import Attr
     from ring3.protocols import GuestMemory
     from ring3.vfs.file import File
     from ring3.vfs.vnode import Vnode
@@ -68,36 +70,20 @@ _READABLE: Final = Poll.IN | Poll.RDNORM
 _WRITABLE: Final = Poll.OUT | Poll.WRNORM | Poll.WRBAND
 
 
-class UnixSocket(SocketQueue):
-    """One socket.  `peer` is whom it is tied to; `pending` are connections to it that nobody has accepted."""
+class UnixSocket(Socket):
+    """One socket.  `peer` is whom it is tied to."""
 
-    is_socket = True
-
-    __slots__ = (
-        "attr", "backlog", "bound_file", "closed", "listening", "options", "owner_cred", "peer", "peer_cred", "pending", "rcvbuf",
-        "sndbuf",
-    )
+    __slots__ = ("address", "bound_file", "peer")
 
     def __init__(self, ns: SocketNamespace, kind: int, flags: OpenFlags, cred: Ucred) -> None:
-        super().__init__(ns, kind, flags)
-        self.owner_cred = cred
-        self.attr = ns.inodes.attr(ns.inodes.socket_dev, FileType.SOCK | 0o777, cred.uid, cred.gid)
+        super().__init__(ns, AF_UNIX, kind, flags, cred)
+        self.address = UNNAMED
         self.bound_file: tuple[int, int] | None = None
         self.peer: UnixSocket | None = None
-        self.peer_cred = NOBODY
-        self.listening = False
-        self.closed = False
-        self.backlog = 0
-        self.pending: deque[UnixSocket] = deque()
-        self.sndbuf = self.rcvbuf = DEFAULT_BUFFER
-        self.options: dict[int, int] = {}
 
     @property
-    def label(self) -> bytes:
-        return b"socket:[%d]" % self.attr.ino
-
-    def getattr(self) -> Attr:
-        return self.attr
+    def max_packet(self) -> int:
+        return self.sndbuf - 32
 
     # --- names
     def bind(self, address: UnixAddress, make: Callable[[bytes], Vnode] | None) -> None:
@@ -194,7 +180,7 @@ class UnixSocket(SocketQueue):
             raise EINVAL
         if not self.pending:
             raise EAGAIN
-        end = self.pending.popleft()
+        end: UnixSocket = self.pending.popleft()
         end.flags = flags & OpenFlags.NONBLOCK | OpenFlags.RDWR
         end.pass_cred = self.pass_cred
         self.wake_blocked()
@@ -213,13 +199,14 @@ class UnixSocket(SocketQueue):
 
     # --- sending
     def send(
-        self, data: bytes, *, flags: int = 0, to: UnixAddress | None = None, vnode: Vnode | None = None,
+        self, data: bytes, *, flags: int = 0, to: SocketAddress | None = None, vnode: Vnode | None = None,
         files: Sequence[File] = (), cred: Ucred | None = None,
     ) -> int:
         """Send what there is room for, a packet whole.  `files` go along (SCM_RIGHTS), acquired here; `cred` says who sends.
 
         Raises EAGAIN, EPIPE (the call adds SIGPIPE), ENOTCONN, ECONNREFUSED, EMSGSIZE, EISCONN, EOPNOTSUPP, ETOOMANYREFS, EINVAL.
         """
+        assert to is None or isinstance(to, UnixAddress)
         if flags & MSG_OOB:
             raise EOPNOTSUPP
         if len(files) > MAX_FILES:
@@ -230,7 +217,7 @@ class UnixSocket(SocketQueue):
         if self.kind == STREAM:
             return self._send_stream(data, to, files, cred)
         other = self._destination(to, vnode)
-        if len(data) > self.sndbuf - 32:
+        if len(data) > self.max_packet:
             raise EMSGSIZE
         if other.shut & RCV or self.shut & SND:
             raise EPIPE
@@ -239,7 +226,7 @@ class UnixSocket(SocketQueue):
             raise EAGAIN
         if self.pass_cred and not self.address.path:
             self.bind(UNNAMED, None)
-        other.deliver(Message(self, data, files, cred))
+        other.deliver(Message(self, self.address, data, files, cred))
         return len(data)
 
     def _destination(self, to: UnixAddress | None, vnode: Vnode | None) -> UnixSocket:
@@ -278,7 +265,7 @@ class UnixSocket(SocketQueue):
             if room <= 0:
                 break
             piece = data[done : done + room] if done or len(data) > room else data
-            other.deliver(Message(self, piece, () if done else files, cred))
+            other.deliver(Message(self, self.address, piece, () if done else files, cred))
             done += len(piece)
         if not done and data:
             raise EAGAIN
@@ -292,17 +279,6 @@ class UnixSocket(SocketQueue):
         return not self.charged or self.charged + nbytes + MESSAGE_COST <= self.sndbuf
 
     # --- as a file
-    def read(self, nbytes: int) -> bytes:
-        if nbytes <= 0:
-            return b""
-        received = self.recv(nbytes)
-        for file in received.files:     # read(2) drops what it cannot hand over
-            file.release()
-        return received.data
-
-    def write(self, data: bytes) -> int:
-        return self.send(data)
-
     def poll(self) -> Poll:
         events = Poll.ERR if self.error is not None else Poll(0)
         if self.shut == RCV | SND:
@@ -372,8 +348,20 @@ def _tie(a: UnixSocket, b: UnixSocket) -> None:
     a.connected = b.connected = True
 
 
-def make_socket(ns: SocketNamespace, family: int, kind: int, protocol: int, flags: OpenFlags, cred: Ucred) -> UnixSocket:
+def make_socket(ns: SocketNamespace, family: int, kind: int, protocol: int, flags: OpenFlags, cred: Ucred) -> Socket:
     """socket(2).  Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT."""
+    if family in (AF_INET, AF_INET6):
+        from ring3.vfs.inet import make_inet_socket
+
+        return make_inet_socket(ns, family, kind, protocol, flags, cred)
+    if family == AF_NETLINK:
+        from ring3.vfs.netlink import NetlinkSocket
+
+        return NetlinkSocket(ns, kind, protocol, flags, cred)
+    return _make_unix(ns, family, kind, protocol, flags, cred)
+
+
+def _make_unix(ns: SocketNamespace, family: int, kind: int, protocol: int, flags: OpenFlags, cred: Ucred) -> UnixSocket:
     if family != AF_UNIX:
         raise EAFNOSUPPORT
     if protocol not in (0, AF_UNIX):
@@ -389,7 +377,7 @@ def socketpair(
     ns: SocketNamespace, family: int, kind: int, protocol: int, flags: OpenFlags, cred: Ucred
 ) -> tuple[UnixSocket, UnixSocket]:
     """Two sockets tied to each other.  Raises what `make_socket` does."""
-    a, b = (make_socket(ns, family, kind, protocol, flags, cred) for _ in range(2))
+    a, b = (_make_unix(ns, family, kind, protocol, flags, cred) for _ in range(2))
     _tie(a, b)
     a.peer_cred = b.peer_cred = cred
     return a, b

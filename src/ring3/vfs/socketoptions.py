@@ -1,21 +1,24 @@
-"""The options of a socket (SOL_SOCKET), as far as they are numbers.  Not here: timeouts, which are the call's.
+"""The options of a socket (SOL_SOCKET), as far as they are numbers.
+
+Not here: timeouts, SO_LINGER and SO_ERROR, which are the call's; other levels (`inetoptions.py`).
 
 Source: socket(7), net/core/sock.c.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ring3.errors import ENOPROTOOPT, EOPNOTSUPP
 from ring3.vfs.socketqueue import DEFAULT_BUFFER
 from ring3.vfs.socketrecords import (
-    AF_UNIX,
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
     SO_ACCEPTCONN,
     SO_BROADCAST,
     SO_DOMAIN,
     SO_DONTROUTE,
-    SO_ERROR,
     SO_KEEPALIVE,
     SO_LINGER,
     SO_NO_CHECK,
@@ -38,9 +41,10 @@ from ring3.vfs.socketrecords import (
 )
 
 if TYPE_CHECKING:
-    from ring3.vfs.socket import UnixSocket
+    from ring3.vfs.anysocket import Socket
+    from ring3.vfs.inet import InetSocket
 
-ECONNRESET_NUMBER: Final = 104      # as SO_ERROR tells it: the one error a socket here can have pending
+SOL_NETLINK: Final = 270
 MIN_SNDBUF, MIN_RCVBUF = 4608, 2304
 
 _SWITCHES: Final = frozenset((
@@ -48,17 +52,19 @@ _SWITCHES: Final = frozenset((
 ))
 
 
-def getsockopt(sock: UnixSocket, level: int, name: int) -> int | Ucred:
-    """An option's value.  Raises EOPNOTSUPP for another level, ENOPROTOOPT."""
+def getsockopt(sock: Socket, level: int, name: int) -> int | Ucred | bytes:
+    """An option's value.  Raises EOPNOTSUPP for a level that is not the socket's, ENOPROTOOPT."""
     if level != SOL_SOCKET:
-        raise EOPNOTSUPP
+        if sock.family not in (AF_INET, AF_INET6):
+            raise EOPNOTSUPP
+        from ring3.vfs.inetoptions import get_inet_option
+
+        return get_inet_option(cast("InetSocket", sock), level, name)
     if name == SO_PEERCRED:
         return sock.peer_cred
-    if name == SO_ERROR:
-        return ECONNRESET_NUMBER if sock.take_error() is not None else 0
     known = {
-        SO_TYPE: sock.kind, SO_DOMAIN: AF_UNIX, SO_PROTOCOL: 0, SO_ACCEPTCONN: int(sock.listening), SO_SNDBUF: sock.sndbuf,
-        SO_RCVBUF: sock.rcvbuf, SO_PASSCRED: int(sock.pass_cred), SO_RCVLOWAT: 1, SO_SNDLOWAT: 1,
+        SO_TYPE: sock.kind, SO_DOMAIN: sock.family, SO_PROTOCOL: sock.protocol, SO_ACCEPTCONN: int(sock.listening),
+        SO_SNDBUF: sock.sndbuf, SO_RCVBUF: sock.rcvbuf, SO_PASSCRED: int(sock.pass_cred), SO_RCVLOWAT: 1, SO_SNDLOWAT: 1,
     }
     if name in known:
         return known[name]
@@ -67,15 +73,27 @@ def getsockopt(sock: UnixSocket, level: int, name: int) -> int | Ucred:
     raise ENOPROTOOPT
 
 
-def setsockopt(sock: UnixSocket, level: int, name: int, value: int) -> None:
-    """Set an option; timeouts are the call's.  Raises EOPNOTSUPP for another level, ENOPROTOOPT."""
+def setsockopt(sock: Socket, level: int, name: int, value: int) -> None:
+    """Set an option.  Raises EOPNOTSUPP for a level that is not the socket's, ENOPROTOOPT, EINVAL."""
     if level != SOL_SOCKET:
-        raise EOPNOTSUPP
+        if sock.family == AF_NETLINK and level == SOL_NETLINK:
+            from ring3.vfs.netlink import set_netlink_option
+
+            set_netlink_option(sock, name, value)
+            return
+        if sock.family not in (AF_INET, AF_INET6):
+            raise EOPNOTSUPP
+        from ring3.vfs.inetoptions import set_inet_option
+
+        set_inet_option(cast("InetSocket", sock), level, name, value)
+        return
     if name in (SO_SNDBUF, SO_SNDBUFFORCE):
         sock.sndbuf = max(min(value, DEFAULT_BUFFER) * 2, MIN_SNDBUF)
+        sock.options[SO_SNDBUF] = 1             # it grows by itself no more
         sock.queue.wake()
     elif name in (SO_RCVBUF, SO_RCVBUFFORCE):
         sock.rcvbuf = max(min(value, DEFAULT_BUFFER) * 2, MIN_RCVBUF)
+        sock.options[SO_RCVBUF] = 1
     elif name == SO_PASSCRED:
         sock.pass_cred = bool(value)
     elif name in _SWITCHES:

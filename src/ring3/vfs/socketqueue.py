@@ -5,7 +5,8 @@ at its receiver and is charged to its sender until it is read.
 Invariants: `charged` of a socket is the cost of its messages not yet read anywhere; files on their way (SCM_RIGHTS) hold
 one reference each, and `SocketNamespace.in_flight` counts them.
 
-Not here: names, connections, sending and options (`socket.py`).  Source: net/unix/af_unix.c, unix(7), recv(2).
+Not here: names, connections and sending (`anysocket.py` and its kinds), options (`socketoptions.py`).
+Source: net/unix/af_unix.c, unix(7), recv(2).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from ring3.abi.flags import OpenFlags
 from ring3.errors import EAGAIN, ECONNREFUSED, EINVAL, ENOTCONN, EOPNOTSUPP, Errno
 from ring3.vfs.file import File
 from ring3.vfs.socketrecords import (
-    DGRAM,
     MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
@@ -25,6 +25,7 @@ from ring3.vfs.socketrecords import (
     STREAM,
     UNNAMED,
     Received,
+    SocketAddress,
     Ucred,
     UnixAddress,
 )
@@ -33,6 +34,7 @@ from ring3.waiting import WaitQueue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ring3.vfs.inet import Loopback
     from ring3.vfs.pipe import AnonymousInodes
     from ring3.vfs.socket import UnixSocket
     from ring3.vfs.vnode import Vnode
@@ -47,9 +49,11 @@ class Message:
 
     __slots__ = ("cost", "credentials", "data", "files", "sender", "source")
 
-    def __init__(self, sender: SocketQueue, data: bytes, files: Sequence[File], credentials: Ucred) -> None:
+    def __init__(
+        self, sender: SocketQueue, source: SocketAddress, data: bytes, files: Sequence[File], credentials: Ucred
+    ) -> None:
         self.sender = sender
-        self.source = sender.address
+        self.source = source
         self.data = data
         self.files = files
         self.credentials = credentials
@@ -59,7 +63,7 @@ class Message:
 class SocketNamespace:
     """The names and numbers of one kernel's sockets."""
 
-    __slots__ = ("_letting_go", "abstract", "bound", "holders", "in_flight", "inodes", "next_auto")
+    __slots__ = ("_letting_go", "abstract", "bound", "holders", "in_flight", "inet", "inodes", "next_auto")
 
     def __init__(self, inodes: AnonymousInodes) -> None:
         self.inodes = inodes
@@ -69,6 +73,7 @@ class SocketNamespace:
         self._letting_go: deque[File] | None = None
         self.holders: dict[SocketQueue, None] = {}               # sockets where files wait
         self.next_auto = 0
+        self.inet: Loopback | None = None       # made with the first socket of that family
 
     def let_go(self, files: Iterable[File]) -> None:
         """Release files that were on their way, and what waits in those that close by it: a chain of any length."""
@@ -109,7 +114,7 @@ class SocketQueue(File):
     """What arrives at a socket.  `shut` are the directions that are closed; `error` is told once."""
 
     __slots__ = (
-        "_queue", "address", "blocked", "charged", "connected", "error", "kind", "messages", "nbytes", "ns", "pass_cred", "passed",
+        "_queue", "blocked", "charged", "connected", "error", "kind", "messages", "nbytes", "ns", "pass_cred", "passed",
         "shut",
     )
 
@@ -117,7 +122,6 @@ class SocketQueue(File):
         super().__init__(None, flags & OpenFlags.NONBLOCK | OpenFlags.RDWR)
         self.ns = ns
         self.kind = kind
-        self.address = UNNAMED
         self.connected = False
         self.blocked: dict[SocketQueue, None] = {}      # senders and connecters to be woken when there is room
         self.messages: deque[Message] = deque()
@@ -201,7 +205,7 @@ class SocketQueue(File):
         answer = MSG_TRUNC if length > nbytes else 0
         data = message.data[:nbytes]
         return Received(
-            data, length if flags & MSG_TRUNC else len(data), answer, message.source if self.kind == DGRAM else UNNAMED,
+            data, length if flags & MSG_TRUNC else len(data), answer, message.source if self.kind != SEQPACKET else UNNAMED,
             message.files, message.credentials if self.pass_cred else None,
         )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ring3.vfs.file import File
 
-AF_UNSPEC, AF_UNIX = 0, 1
+AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 0, 1, 2, 10, 16
 SOL_SOCKET: Final = 1
 STREAM, DGRAM, RAW, SEQPACKET = 1, 2, 3, 5
 MSG_OOB, MSG_PEEK, MSG_TRUNC = 0x1, 0x2, 0x20
@@ -30,6 +30,27 @@ class UnixAddress(NamedTuple):
     @property
     def is_abstract(self) -> bool:
         return self.path[:1] == b"\0"
+
+
+class InetAddress(NamedTuple):
+    """sockaddr_in and sockaddr_in6.  `host` has 16 bytes, IPv4's behind `V4`; `family` is how it is told."""
+
+    family: int
+    host: bytes
+    port: int = 0
+    flow: int = 0
+    scope: int = 0
+
+
+class NetlinkAddress(NamedTuple):
+    """sockaddr_nl: a number (0 is the kernel) and groups."""
+
+    port: int = 0
+    groups: int = 0
+
+
+SocketAddress = UnixAddress | InetAddress | NetlinkAddress
+V4: Final = bytes(10) + b"\xff\xff"             # what an IPv4 address begins with (RFC 4291, 2.5.5.2)
 
 
 class Ucred(NamedTuple):
@@ -53,6 +74,6 @@ class Received(NamedTuple):
     data: bytes
     length: int
     flags: int
-    address: UnixAddress
+    address: SocketAddress
     files: Sequence[File]
     credentials: Ucred | None

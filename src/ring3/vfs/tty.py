@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ring3.protocols import GuestMemory
 
 TCGETS, TCSETS, TCSETSW, TCSETSF = 0x5401, 0x5402, 0x5403, 0x5404
+TCGETA, TCSETA, TCSETAW, TCSETAF = 0x5405, 0x5406, 0x5407, 0x5408
 TCGETS2, TCSETS2, TCSETSW2, TCSETSF2 = 0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D
 TCSBRK, TCXONC, TCFLSH, TCSBRKP = 0x5409, 0x540A, 0x540B, 0x5425
 TIOCEXCL, TIOCNXCL, TIOCSCTTY, TIOCGPGRP = 0x540C, 0x540D, 0x540E, 0x540F
@@ -34,7 +35,8 @@ TIOCGPKT, TIOCGPTLCK, TIOCGPTPEER = 0x80045438, 0x80045439, 0x5441
 
 # What a process in the background may not do without SIGTTOU, whatever TOSTOP says (tty_check_change).
 GUARDED: Final = frozenset((
-    TCSETS, TCSETSW, TCSETSF, TCSETS2, TCSETSW2, TCSETSF2, TCSBRK, TCSBRKP, TCXONC, TCFLSH, TIOCSPGRP, TIOCSETD,
+    TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF, TCSETS2, TCSETSW2, TCSETSF2, TCSBRK, TCSBRKP, TCXONC, TCFLSH, TIOCSPGRP,
+    TIOCSETD,
 ))
 
 # Modes and control characters, as asm-generic/termbits.h has them.
@@ -52,6 +54,7 @@ DEFAULT_TERMIOS: Final = Termios(
 )
 _TERMIOS: Final = struct.Struct("<4IB19s")
 _SPEEDS: Final = struct.Struct("<2I")
+_TERMIO: Final = struct.Struct("<4HB8sx")
 _WINSIZE: Final = struct.Struct("<4H")
 _BAUDS: Final = (0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400)
 _FAST_BAUDS: Final = (
@@ -229,6 +232,11 @@ class Terminal(JobControl):
             memory.copyout(arg, data + (_SPEEDS.pack(*self.speeds) if request == TCGETS2 else b""))
         elif request in (TCSETS, TCSETSW, TCSETSF, TCSETS2, TCSETSW2, TCSETSF2):
             self._set_modes(request, arg, memory)
+        elif request == TCGETA:
+            told = self.termios
+            memory.copyout(arg, _TERMIO.pack(*(flags & 0xFFFF for flags in told[:4]), told.line, told.cc[:8]))
+        elif request in (TCSETA, TCSETAW, TCSETAF):
+            self._set_old_modes(request, arg, memory)
         elif request == TIOCGWINSZ:
             memory.copyout(arg, _WINSIZE.pack(*self.winsize))
         elif request == TIOCSWINSZ:
@@ -236,6 +244,15 @@ class Terminal(JobControl):
         else:
             raise ENOTTY
         return 0
+
+    def _set_old_modes(self, request: int, arg: int, memory: GuestMemory) -> None:
+        """struct termio of System V: the lower halves of the flags, and eight characters."""
+        old = self.termios
+        *lower, line, cc = _TERMIO.unpack(memory.copyin(arg, _TERMIO.size))
+        iflag, oflag, cflag, lflag = (kept & ~0xFFFF | given for kept, given in zip(old[:4], lower, strict=True))
+        if request == TCSETAF:
+            self.flush_input()
+        self.set_termios(Termios(iflag, oflag, cflag & ~(CSIZE | PARENB) | CS8 | CREAD, lflag, line, cc + old.cc[8:]))
 
     def resize(self, winsize: WinSize) -> None:
         """Another size; the foreground group learns of a change."""

@@ -35,8 +35,8 @@ class VMSpace:
 
     __slots__ = (
         "_starts", "arg_end", "arg_start", "auxv", "brk_end", "brk_start", "data_bytes", "env_end", "env_start",
-        "execute_only_stack", "legacy_layout", "machine", "min_addr", "mmap_base", "peak_bytes", "ps_strings", "refs", "regions",
-        "sigcode", "sizes", "stack_limit", "stack_top", "text", "total_bytes", "traits", "user_top", "vdso_base",
+        "execute_only_stack", "kept", "legacy_layout", "machine", "min_addr", "mmap_base", "peak_bytes", "ps_strings", "refs",
+        "regions", "sigcode", "sizes", "stack_limit", "stack_top", "text", "total_bytes", "traits", "user_top", "vdso_base",
     )
 
     def __init__(self, machine: Space, *, min_addr: int, user_top: int) -> None:
@@ -53,6 +53,7 @@ class VMSpace:
         self.stack_limit = 8 << 20      # how far the stack region may grow, in bytes (RLIMIT_STACK at exec, kept current)
         self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
+        self.kept: tuple[tuple[bytes, ...], tuple[bytes, ...]] | None = None    # arguments and environment, if kept aside
         self.vdso_base = 0
         self.ps_strings = 0             # NetBSD: where the program's strings are told of
         self.sigcode = 0                # where the kernel shows a signal trampoline; 0: nowhere
@@ -387,7 +388,7 @@ class VMSpace:
             raise from_oserror(error) from error
         child = VMSpace(machine, min_addr=self.min_addr, user_top=self.user_top)
         for name in ("mmap_base", "legacy_layout", "brk_start", "brk_end", "stack_top", "stack_limit", "arg_start", "arg_end",
-                     "env_start", "env_end", "auxv", "vdso_base", "ps_strings", "sigcode", "sizes"):
+                     "env_start", "env_end", "auxv", "kept", "vdso_base", "ps_strings", "sigcode", "sizes"):
             setattr(child, name, getattr(self, name))
         if self.traits is not None:
             child.traits = self.traits.copy()

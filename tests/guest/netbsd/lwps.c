@@ -240,9 +240,31 @@ static void pingpong(void)
     CHECK(rounds == 300 && departed == lid);
 }
 
+/* Where a thread runs is told to those who would wait for it: nowhere while it is parked, and once it has ended. */
+static struct { volatile int cpu, count; } *volatile watched;
+static void told(void)
+{
+    CALL2(SYS_lwp_ctl, 1, &watched);
+    CALL6(SYS_lwp_park, 3, 0, 0, 0, 0, 0);
+    token = watched->cpu == 0 ? 7 : 8;
+    end();
+}
+
+static void whereabouts(void)
+{
+    int lid, departed;
+    watched = NULL, token = 0;
+    make(told, 0, &lid);
+    for (int i = 0; i < 1000 && !(watched && watched->cpu == -1); i++) nap(1000000);
+    CHECK(watched && watched->cpu == -1);
+    CALL2(SYS_lwp_unpark, lid, 0);
+    CALL2(SYS_lwp_wait, lid, &departed);
+    CHECK(token == 7 && watched->cpu == -2);
+}
+
 static const struct { const char *name; void (*run)(void); } table[] = {
     {"making", making}, {"detaching", detaching}, {"parking", parking}, {"interrupted", interrupted}, {"suspending", suspending},
-    {"belongings", belongings}, {"pingpong", pingpong},
+    {"belongings", belongings}, {"pingpong", pingpong}, {"whereabouts", whereabouts},
 };
 
 static int cases(int argc, char **argv)

@@ -57,7 +57,7 @@ static void variables(void)
     struct timespec boot = {0, 0};
     CHECK(gave(ask(1, 83, &boot, sizeof boot), 0) && boot.seconds > 1600000000);
     int rate[5];
-    CHECK(gave(ask(1, 12, rate, 20), 0) && rate[0] == 10000 && rate[2] == 100);
+    CHECK(gave(ask(1, 12, rate, 20), 0) && rate[0] == 100 && rate[1] == 10000);
     CHECK(gave(ask(1, 81, text, 64), 0) && size == 64 && failed(ask(1, 81, text, 257), E2BIG));
     CHECK(failed(ask(1, 222, text, 64), ENOENT) && failed(ask(77, 1, text, 64), ENOENT));
     int root[] = {1};
@@ -80,7 +80,7 @@ static void variables(void)
     size = sizeof text;
     CHECK(gave(CALL6(SYS_sysctl, path, 4, text, &size, 0, 0), 0) && text[0] == '/');
     args[2] = 29999;
-    CHECK(failed(CALL6(SYS_sysctl, args, 4, text, &size, 0, 0), ESRCH));
+    CHECK(failed(CALL6(SYS_sysctl, args, 4, text, &size, 0, 0), EINVAL));
     args[3] = 9, args[2] = pid;
     CHECK(failed(CALL6(SYS_sysctl, args, 4, text, &size, 0, 0), EINVAL));
     int limit[] = {10, pid, 2, 9, 1}, stop[] = {10, pid, 4};
@@ -97,7 +97,7 @@ static void clocks(void)
     CHECK(gave(CALL2(SYS_gettime, 0, &now), 0) && now.seconds > 1600000000);
     CHECK(gave(CALL2(SYS_gettime, 3, &now), 0) && gave(CALL2(SYS_nanosleep, &pause, &left), 0) && gave(CALL2(SYS_gettime, 3, &later), 0));
     CHECK((later.seconds - now.seconds) * 1000000000 + (i64)later.nanoseconds - (i64)now.nanoseconds >= 5000000);
-    CHECK(gave(CALL2(SYS_gettime, 0x40000000, &now), 0) && gave(CALL2(SYS_gettime, 0x80000000, &now), 0) && gave(CALL2(SYS_gettime, 2, &now), 0));
+    CHECK(gave(CALL2(SYS_gettime, 0x40000000, &now), 0) && gave(CALL2(SYS_gettime, 0x20000000, &now), 0) && gave(CALL2(SYS_gettime, 2, &now), 0));
     CHECK(failed(CALL2(SYS_gettime, 4, &now), EINVAL) && failed(CALL2(SYS_gettime, 0x40000000 | 29999, &now), ESRCH));
     CHECK(gave(CALL2(SYS_getres, 3, &now), 0) && now.seconds == 0 && now.nanoseconds > 0);
     CHECK(gave(CALL2(SYS_gettimeofday, &day, 0), 0) && day.seconds > 1600000000 && day.micros < 1000000);

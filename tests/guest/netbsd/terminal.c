@@ -60,5 +60,14 @@ static int cases(int argc, char **argv)
     }
     CALL4(SYS_wait4, pid, &status, 0, 0);
     CHECK(status == 0);
+    int ptm = (int)CALL3(SYS_open, "/dev/ptm", 2, 0).value, queue = 0, space = 0;      /* openpty(3) */
+    CHECK(ptm > 0 && gave(CALL3(SYS_ioctl, ptm, 0x48087446, &names), 0) && names.cfd > ptm && names.sfd > names.cfd && names.sn[5] == 'p');
+    CHECK(gave(CALL3(SYS_write, names.sfd, "ab", 2), 2) && gave(CALL3(SYS_ioctl, names.sfd, 0x40046678, &space), 0) && space <= 1024);
+    CHECK(gave(CALL3(SYS_read, names.cfd, text, 9), 2) && failed(CALL3(SYS_ioctl, ptm, 0x48087446, 8), EFAULT));
+    CHECK(gave(CALL3(SYS_ioctl, slave, 0x40207442, text), 0) && same(text, "termios"));        /* stty(1) */
+    CHECK(gave(CALL3(SYS_ioctl, slave, 0x40047481, &queue), 0) && queue == 1024);
+    int ends[2];
+    CALL2(453, ends, 0);
+    CHECK(failed(CALL3(SYS_ioctl, ends[0], 0x40207442, text), ENOTTY) && failed(CALL3(SYS_ioctl, ends[0], 0x48087446, &names), ENOTTY));
     return 0;
 }

@@ -2,8 +2,8 @@
 
 The kernel takes an image without a loader only as ET_DYN, with the types of program headers it knows and nothing that is both
 written and executed; a program that needs relocations applies them itself (sy.h).  What is built as "loader" is tied to
-libsystem.so and names /usr/lib/Loader.so as its interpreter (sy.h, BY_LOADER); `base_set` lays the three out as a user's root
-of that system.  Kept by content's hash, as all guest programs are (tests/guest/build.py).
+libsystem.so and names /usr/lib/Loader.so as its interpreter (sy.h, BY_LOADER), what is built as "tool" to libc.so as well;
+`base_set` lays them out as a user's root of that system.  Kept by content's hash, as all guest programs are (tests/guest/build.py).
 
     python -m tests.guest.serenity.build            builds everything and prints where it is
 """
@@ -28,13 +28,17 @@ FLAGS = (
     "-fno-sanitize=all", "-fno-stack-protector", "-fno-strict-aliasing", "-fno-builtin",
     "-fno-asynchronous-unwind-tables", "-Wl,-z,norelro", "-Wl,--build-id=none",
 )
-_TIED = (*ZIG, "-target", "x86_64-linux-none", *FLAGS)          # a target whose linker ties programs to libraries
+# A target whose linker ties programs to libraries; relocated data is only read then, as the loader sees to.
+_TIED = (*ZIG, "-target", "x86_64-linux-none", *FLAGS, "-Wl,--hash-style=sysv", "-Wl,-z,relro")
 BUILDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "static": (*ZIG, "-target", "x86_64-freestanding-none", *FLAGS, "-fPIE", "-pie", "-static"),
-    "loader": (*_TIED, "-fPIE", "-pie", "-Wl,--hash-style=sysv"),
-    "library": (*_TIED, "-fPIC", "-shared", "-Wl,--hash-style=sysv", "-Wl,-soname,libsystem.so"),
+    "loader": (*_TIED, "-fPIE", "-pie"),
+    "library": (*_TIED, "-fPIC", "-shared", "-Wl,-soname,libsystem.so"),
+    "libc": (*_TIED, "-fPIC", "-shared", "-Wl,-soname,libc.so", "-ftls-model=initial-exec"),
+    "tool": (*_TIED, "-fPIE", "-pie", "-ftls-model=initial-exec"),
 })
 DYNAMIC = HERE / "dynamic"              # what makes up a dynamic program: the loader, the library, a main program
+_LIBRARIES = (("c", "libc.c", "libc"), ("s", "libsystem.c", "library"))
 # A read-only segment that does not begin with a page may seem to reach beyond the file where it does not: the system's oddity.
 PADDING = 8192
 
@@ -53,13 +57,14 @@ def builds_of(source: Path) -> tuple[str, ...]:
 def build(source: Path, how: str = "static") -> Path:
     """The compiled program; compiles it if its source, a header or the command changed."""
     command = BUILDS[how]
-    if how == "loader":
-        command = (*command, str(build(DYNAMIC / "libsystem.c", "library")))
+    libraries = {"loader": "s", "libc": "s", "tool": "cs"}.get(how, "")
+    command = (*command, *(str(build(DYNAMIC / name, kind)) for letter, name, kind in _LIBRARIES if letter in libraries))
     key = hashlib.sha256()
-    headers = [header.read_bytes() for header in sorted(HERE.glob("*.h"))]
+    headers = [header.read_bytes() for header in (*sorted(HERE.glob("*.h")), *sorted(DYNAMIC.glob("*.h")))]
     for part in (source.read_bytes(), *headers, repr((command[1:], version("ziglang"), PADDING)).encode()):
         key.update(hashlib.sha256(part).digest())
-    program = cache_dir() / f"serenity-{how}" / key.hexdigest()[:16] / (f"{source.stem}.so" if how == "library" else source.stem)
+    name = f"{source.stem}.so" if how in ("library", "libc") else source.stem
+    program = cache_dir() / f"serenity-{how}" / key.hexdigest()[:16] / name
     if program.exists():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
@@ -77,9 +82,10 @@ def build(source: Path, how: str = "static") -> Path:
 
 
 def base_set(root: Path, program: Path = DYNAMIC / "program.c") -> Path:
-    """A root of that system at `root`: its loader, its library, and a dynamic program in /bin, which is told."""
+    """A root of that system at `root`: its loader and libraries, tools, and a dynamic program in /bin, which is told."""
     for source, how, place in (
         (DYNAMIC / "loader.c", "static", "usr/lib/Loader.so"), (DYNAMIC / "libsystem.c", "library", "usr/lib/libsystem.so"),
+        (DYNAMIC / "libc.c", "libc", "usr/lib/libc.so"), (DYNAMIC / "tool.c", "tool", "bin/tool"),
         (program, "loader", f"bin/{program.stem}"),
     ):
         target = root / place

@@ -24,6 +24,8 @@ static void inside(void)
     CHECK(exists(outside) == -ESRCH && exists(CALL0(SC_getpid)) == 0);
     CHECK(CALL1(SC_getpgid, outside) == -ESRCH && CALL1(SC_getsid, outside) == -ESRCH && CALL1(SC_disown, outside) == -ESRCH);
     CHECK(CALL2(SC_setpgid, outside, 0) == -ESRCH);
+    struct { i32 request, tid; void *addr; u64 data; } attach_to = {2, (i32)outside, NULL, 0};
+    CHECK(CALL1(SC_ptrace, &attach_to) == -ESRCH);
     CHECK(CALL0(SC_getppid) == outside);                         /* that is not hidden */
     CHECK(attach(first) == -EPERM && attach(99) == -EPERM && create("b", 1, NULL) == -EPERM);
     CHECK(create("", 0, NULL) == -EINVAL && create("b", 51, NULL) == -ENAMETOOLONG);     /* looked at before that */

@@ -229,11 +229,11 @@ static void names(void)
     CHECK(CALL2(SC_get_stack_bounds, 1, &size) == -EFAULT);
     params.addr = (i64)base, params.size = size, params.name = string("mine");
     CHECK(CALL1(SC_set_mmap_name, &params) == -EPERM);
-    static char maps[16384];
-    i64 fd = open_file("/proc/self/maps", O_RDONLY, 0), n = 0, got;
+    static char maps[65536];
+    i64 fd = open_file("/proc/self/vm", O_RDONLY, 0), n = 0, got;
     while ((got = CALL3(SC_read, fd, maps + n, sizeof maps - 1 - (word)n)) > 0) n += got;
     int found = 0;
-    const char *wanted[] = {"my memory\n", "Stack (Main thread)\n", "Signal trampoline\n", "(data-rw)\n"};
+    const char *wanted[] = {":\"my memory\"", ":\"Stack (Main thread)\"", ":\"Signal trampoline\"", "(data-rw)\""};
     for (int w = 0; w < 4; w++)
         for (i64 at = 0; at < n; at++) {
             word m = 0;

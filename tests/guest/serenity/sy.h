@@ -17,7 +17,9 @@ typedef unsigned char u8;
 #define NULL ((void *)0)
 
 #ifdef BY_LOADER                        /* a program that its loader has tied to libsystem.so: only that may make calls */
+#ifndef LIBRARY
 __attribute__((used, retain, section(".interp"))) static const char interpreter[] = "/usr/lib/Loader.so";
+#endif
 extern word syscall4(word number, word a, word b, word c, word d);
 static inline i64 call4(word number, word a, word b, word c, word d) { return (i64)syscall4(number, a, b, c, d); }
 #else
@@ -99,8 +101,8 @@ struct auxv { u64 type, value; };
 enum { AT_NULL = 0, AT_IGNORE = 1, AT_EXECFD = 2, AT_PAGESZ = 6, AT_BASE = 7, AT_ENTRY = 9, AT_UID = 11, AT_EUID = 12, AT_GID = 13,
        AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17, AT_SECURE = 23, AT_RANDOM = 25, AT_EXECFN = 31 };
 
-static int start_argc;
-static char **start_argv, **start_envp;
+__attribute__((unused)) static int start_argc;
+__attribute__((unused)) static char **start_argv, **start_envp;
 static struct auxv *start_auxv;
 
 __attribute__((unused)) static struct auxv *aux(u64 type)
@@ -137,7 +139,7 @@ __attribute__((used)) void *memcpy(void *to, const void *from, word n)
     return to;
 }
 
-static int failures;
+__attribute__((unused)) static int failures;
 #define CHECK(condition) do { if (condition) put("ok " #condition "\n"); else put("FAILED " #condition "\n"), failures++; } while (0)
 
 /* Relocations: of a program without a loader all are "the address plus where it was loaded" (R_X86_64_RELATIVE). */
@@ -156,6 +158,7 @@ __attribute__((unused)) static void relocate(word base)
         if ((u32)table[n].info == 8) *(word *)(base + table[n].offset) = base + (word)table[n].addend;
 }
 
+#ifndef LIBRARY                         /* a program begins; what programs are tied to does not */
 static int run(int argc, char **argv, char **envp);          /* the program */
 
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tand $-16, %rsp\n\tcall begin\n\thlt\n");
@@ -171,6 +174,7 @@ __attribute__((used, noreturn)) void begin(int argc, char **argv, char **envp)
     int status = run(argc, argv, envp);
     leave(status ? status : failures ? 1 : 0);
 }
+#endif
 
 /* What most programs need. */
 __attribute__((unused)) static i64 open_file(const char *path, int options, int mode)

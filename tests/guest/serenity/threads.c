@@ -69,9 +69,10 @@ __attribute__((used, noreturn)) static void suspend_forever(word value)
 }
 BODY(suspend_forever);
 static void release(void) { go = 1; futex((void *)&go, WAKE | PRIVATE, 100, 0, NULL, 0); }
+static struct timespec many;            /* a count of those to move is read as a timeout: nothing but an address will do for one */
 static void until_asleep(void *address, u32 want)       /* how many sleep there, asked by moving them onto themselves */
 {
-    while (futex(address, REQUEUE, 0, 100, address, 0) < (i64)want) CALL0(SC_yield);
+    while (futex(address, REQUEUE, 0, (word)&many, address, 0) < (i64)want) CALL0(SC_yield);
 }
 
 static void beginning(void)
@@ -177,9 +178,12 @@ static void futexes(void)
     for (int n = 0; n < 3; n++) tids[n] = start(sleeper_entry, (word)&word_a);
     until_asleep((void *)&word_a, 3);
     CHECK(futex((void *)&word_a, WAKE, 0, 0, NULL, 0) == 0);
-    CHECK(futex((void *)&word_a, CMP_REQUEUE, 1, 1, (void *)&word_b, 9) == -EAGAIN);
-    CHECK(futex((void *)&word_a, CMP_REQUEUE, 1, 1, (void *)&word_b, 0) == 2);
-    CHECK(futex((void *)&word_b, WAKE_BITSET, 9, 0, NULL, 4) == 1 && futex((void *)&word_a, WAKE, 9, 0, NULL, 0) == 1);
+    CHECK(futex((void *)&word_a, CMP_REQUEUE, 1, 1, (void *)&word_b, 9) == -EFAULT);
+    CHECK(futex((void *)&word_a, CMP_REQUEUE, 1, (word)&many, (void *)&word_b, 9) == -EAGAIN);
+    CHECK(futex((void *)&word_a, REQUEUE, 0, 0, (void *)1, 0) == -EINVAL && futex((void *)&word_b, REQUEUE, 0, 0, (void *)1, 0) == 0);
+    CHECK(futex((void *)&word_a, REQUEUE | PRIVATE, 1, 0, (void *)&word_b, 0x7fffffff) == 1);    /* LibC's broadcast: one */
+    CHECK(futex((void *)&word_a, CMP_REQUEUE, 1, (word)&many, (void *)&word_b, 0) == 2);
+    CHECK(futex((void *)&word_b, WAKE_BITSET, 9, 0, NULL, 4) == 1 && futex((void *)&word_a, WAKE, 9, 0, NULL, 0) == 0);
     for (int n = 0; n < 3; n++) CHECK(join(tids[n], &value) == 0 && value == 0);
     CHECK(counter == 3);
 
@@ -189,8 +193,9 @@ static void futexes(void)
     CHECK(futex((void *)&word_a, WAKE_OP, 1, 1, (void *)&word_b, 1u << 28 | 4u << 24 | 3u << 12 | 4) == 1 && word_b == 8);  /* += 3, > 4 */
     join(tid, NULL);
     CHECK(futex((void *)&word_a, WAKE_OP, 1, 1, (void *)&word_b, 7u << 28) == -EINVAL);
-    CHECK(futex((void *)&word_a, WAKE_OP, 1, 1, (void *)&word_b, 8u << 28 | 3u << 12) == 0 && word_b == 1u << 3);      /* = 1 << 3 */
+    CHECK(futex((void *)&word_a, WAKE_OP, 1, 1, (void *)&word_b, 8u << 28 | 3u << 12) == -EINVAL && word_b == 8);      /* = 1 << 3 */
     CHECK(futex((void *)&word_a, WAKE_OP, 1, 1, (void *)&word_b, 7u << 24) == -EINVAL && word_b == 0);
+    CHECK(futex((void *)2, WAKE, 0, 0, NULL, 0) == 0 && futex((void *)2, WAKE, 1, 0, NULL, 0) == -EINVAL);
 
     struct sigaction action = {take, 0, 0};
     CALL3(SC_sigaction, SIGALRM, &action, NULL);

@@ -287,6 +287,15 @@ class TestTheEndOfAThread:
         assert g.int32(word) == 0
         assert line.resume() == 0
 
+    def test_a_list_of_nonsense_keeps_nobody_from_being_told(self, stage: Stage) -> None:
+        g = stage.guest()
+        other = thread_of(stage, g)
+        word = g.words(other.t.tid)
+        other.call("set_tid_address", word)
+        other.t.robust_list = other.t.robust_list32 = 0x10
+        end_thread(other.t)
+        assert g.int32(word) == 0
+
     def test_nobody_is_left_to_be_told(self, stage: Stage) -> None:
         g = stage.guest()
         word = share(g)

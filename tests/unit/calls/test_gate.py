@@ -11,16 +11,16 @@ import pytest
 
 import ring3
 from ring3.abi.x86 import Arch
+from ring3.arguments import parse_policy
 from ring3.calls.gate import gate
 from ring3.calls.syscall import Bound
-from ring3.kernel import parse_policy
 from ring3.personality.linux import linux_personality
 from ring3.policy import promises
 from ring3.policy.confinement import Confinement, Decision
 from ring3.proc.proc import Proc
 from ring3.proc.system import System
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(200)
 
 
 # --- the table
@@ -99,7 +99,7 @@ def told(kernel: ring3.Kernel) -> list[Decision]:
 
 def sh(kernel: ring3.Kernel, script: str, pledge: str, mode: str = "eperm", **more: Any) -> subprocess.CompletedProcess[str]:
     done: subprocess.CompletedProcess[str] = kernel.run(
-        ["/bin/sh", "-c", script], capture_output=True, text=True, timeout=20, pledge=pledge, pledge_mode=mode, **more
+        ["/bin/sh", "-c", script], capture_output=True, text=True, timeout=90, pledge=pledge, pledge_mode=mode, **more
     )
     return done
 
@@ -240,7 +240,7 @@ NEEDS = {
 def test_what_arguments_need(kernel: ring3.Kernel, program: str, left_out: str) -> None:
     base = {"stdio", "rpath", "wpath", *NEEDS.values()}
     held = " ".join(sorted(base - {left_out}))
-    done = kernel.run([program], capture_output=True, text=True, timeout=20, pledge=held, pledge_mode="eperm", user=0, group=0)
+    done = kernel.run([program], capture_output=True, text=True, timeout=90, pledge=held, pledge_mode="eperm", user=0, group=0)
     lines = done.stdout.splitlines()
     refused = {line.rpartition(" Operation not permitted")[0] for line in lines if line.endswith("not permitted")}
     refused |= {"thread"} if "thread Resource temporarily unavailable" in done.stdout else set()      # what musl makes of EPERM
@@ -256,7 +256,7 @@ def test_what_arguments_need(kernel: ring3.Kernel, program: str, left_out: str) 
 @pytest.mark.needs_ptrace
 def test_nothing_is_refused_under_all_promises(kernel: ring3.Kernel, program: str) -> None:
     held = " ".join(promises.BITS)
-    done = kernel.run([program], capture_output=True, text=True, timeout=20, pledge=held, pledge_mode="eperm", user=0, group=0)
+    done = kernel.run([program], capture_output=True, text=True, timeout=90, pledge=held, pledge_mode="eperm", user=0, group=0)
     assert "not permitted" not in done.stdout
     assert "mmap of a file ok" in done.stdout
 
@@ -291,6 +291,7 @@ ASKING = frozenset((
     "open", "openat", "openat2", "creat", "access", "faccessat", "faccessat2", "socket", "bind", "connect", "listen", "accept",
     "accept4", "paccept", "__socket30", "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prctl", "ioctl",
     "clone", "clone3", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "fstatfs", "fstatvfs1",
+    "__fstatvfs190", "compat_30_socket",
 ))
 
 

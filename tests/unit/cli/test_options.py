@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from ring3.cli.options import Option, UsageError, describe, parse
+from ring3.cli.options import Option, UsageError, describe, folded, parse
 
 OPTIONS = (
     Option("--many", "X", "more than once", int, many=True),
     Option("--one", "Y", "once"),
     Option("--flag", "", "on or off"),
     Option("--maybe", "FILE", "with or without", optional=True),
+    Option("-f", "", "one letter"),
+    Option("-y", "", "another"),
+    Option("-tt", "", "two of one"),
+    Option("-e", "EXPR", "with a value"),
 )
 
 
@@ -28,6 +32,9 @@ OPTIONS = (
     ("- x", {}, "- x"),
     ("--flag --help prog", {"--help": True}, ""),
     ("prog --help", {}, "prog --help"),
+    ("-fy prog -fy", {"-f": True, "-y": True}, "prog -fy"),
+    ("-ttfe a prog", {"-tt": True, "-f": True, "-e": "a"}, "prog"),
+    ("-ff prog", {"-f": True}, "prog"),
 ])
 def test_parse(line: str, values: dict[str, object], rest: str) -> None:
     found, words = parse(OPTIONS, line.split())
@@ -38,6 +45,10 @@ def test_parse(line: str, values: dict[str, object], rest: str) -> None:
 @pytest.mark.parametrize(("line", "says"), [
     ("--on 1", "there is no option --on; did you mean --one?"),
     ("-x", "there is no option -x"),
+    ("-fx", "there is no option -fx"),
+    ("-ef x", "there is no option -ef"),
+    ("--fy", "there is no option --fy"),
+    ("-fe", "-e needs a value: -e EXPR"),
     ("--one", "--one needs a value: --one Y"),
     ("--flag=1", "--flag takes no value"),
     ("--many x", "--many x: invalid literal"),
@@ -51,3 +62,13 @@ def test_describe() -> None:
     lines = describe(OPTIONS).splitlines()
     assert lines[0].split() == ["--many", "X", "more", "than", "once"]
     assert lines[3].startswith("  --maybe[=FILE] ")
+
+
+def test_a_help_is_folded_to_the_terminal() -> None:
+    text = f"Prose that is long enough\nto be a paragraph.\n\n{describe(OPTIONS)}\n  an example as it stands"
+    for width in (30, 50, 80, 200):
+        folded_text = folded(text, width)
+        assert max(map(len, folded_text.splitlines())) <= width
+        assert folded_text.split() == text.split()
+        assert "\n  an example as it stands" in folded(text, 60)
+    assert folded(text, 60).startswith("Prose that is long enough to be a paragraph.\n\n")

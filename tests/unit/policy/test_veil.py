@@ -6,6 +6,7 @@ import pytest
 
 from ring3.abi.flags import Access, OpenFlags, RenameFlags
 from ring3.errors import EACCES, EINVAL, ENOENT, EPERM, Errno
+from ring3.policy.own import BothVeils, OwnVeil
 from ring3.policy.veil import BROWSE, CREATE, EXECUTE, READ, WRITE, Veil, VeilState, parse_permissions, show_permissions
 from ring3.proc.cred import Cred
 from ring3.vfs import names
@@ -209,6 +210,39 @@ def test_what_is_hidden_answers_as_if_it_were_not_there(ctx: NameiContext) -> No
     shown = veiled(ctx, a="rwc")._replace(cred=Cred(1000, 1000, 1000, 1000))
     for name in (b"/h/f", b"/h/none"):
         assert answer(open_file, shown, name, OpenFlags.CREAT | OpenFlags.WRONLY, 0o666) == "ENOENT"
+
+
+# A path, what a look-up says without a veil, with the user's, and with the program's own (SerenityOS's, which tells).
+@pytest.mark.parametrize(("path", "bare", "users", "own"), [
+    (b"/h/f/x", "ENOTDIR", "ENOENT", "ENOTDIR"),
+    (b"/h/f/", "ENOTDIR", "ENOENT", "ENOTDIR"),
+    (b"/h/" + b"n" * 300, "ENAMETOOLONG", "ENOENT", "ENAMETOOLONG"),
+    (b"/h/loop", "ELOOP", "ENOENT", "ENOENT"),
+    (b"/h/../a/f", "yes", "ENOENT", "yes"),
+    (b"/h/none/../../a/f", "ENOENT", "ENOENT", "ENOENT"),
+    (b"/a/to_h/f/x", "ENOTDIR", "ENOENT", "ENOTDIR"),
+    (b"/a/f/x", "ENOTDIR", "ENOTDIR", "ENOTDIR"),
+    (b"/a/loop", "ELOOP", "ELOOP", "ELOOP"),
+    (b"/a/b/../f", "yes", "yes", "yes"),
+    (b"/h/to_a/f", "yes", "yes", "ENOENT"),
+])
+def test_errors_on_the_way(ctx: NameiContext, path: bytes, bare: str, users: str, own: str) -> None:
+    for link, target in ((b"/h/loop", b"loop"), (b"/a/loop", b"loop"), (b"/a/to_h", b"/h"), (b"/h/to_a", b"../a")):
+        names.symlink(ctx, target, link)
+    shown = veiled(ctx, a="rwc")
+    own_veil = OwnVeil(ctx.root)
+    own_veil.unveil(b"/a", READ | WRITE | CREATE)
+    both = BothVeils(shown.veil, own_veil)
+    assert [answer(namei, ctx._replace(veil=veil), path) for veil in (None, shown.veil, own_veil)] == [bare, users, own]
+    assert answer(namei, ctx._replace(veil=both), path) in {users, own}
+    assert users != "ENOENT" or answer(namei, ctx._replace(veil=both), path) == "ENOENT"
+
+
+def test_dots_lead_out_of_a_hidden_directory_one_is_in(ctx: NameiContext) -> None:
+    shown = veiled(ctx, a="r")
+    here = shown._replace(cwd=namei(ctx, b"/h"))
+    assert answer(namei, here, b"../a/f") == "yes"
+    assert answer(namei, here, b"f/../../a/f") == "ENOENT"
 
 
 def test_a_new_name_unveils_nothing(ctx: NameiContext) -> None:

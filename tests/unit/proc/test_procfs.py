@@ -16,6 +16,7 @@ from ring3.errors import EACCES, EINVAL, EIO, ELOOP, ENOENT, ENXIO, EPERM, EROFS
 from ring3.machine.scripted import ScriptedMachine
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
+from ring3.proc.jails import new_jail
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import FsContext, Proc, Thread, ThreadState
 from ring3.proc.procfs import ProcFS
@@ -474,6 +475,14 @@ def test_memory(world: World) -> None:
     assert file.pread(0x400000, 4) == b""                 # that was before the exec
 
 
+def test_memory_of_a_system_that_is_strict(world: World) -> None:
+    file = world.open("/proc/self/mem", OpenFlags.RDWR)
+    world.t.proc.personality.forces_writes = False
+    with pytest.raises(EIO):
+        file.pwrite(0x400000, b"code")                    # what may not be written becomes no code this way either
+    assert file.pread(0x400000, 4) != b"code"
+
+
 # --- links
 def test_exe_cwd_root(world: World) -> None:
     ctx = namei_context(world.t)
@@ -656,3 +665,27 @@ def test_tables_of_the_network_have_the_hosts_heads(world: World, name: str) -> 
         pytest.skip(f"the host has no /proc/net/{name}")
     head = 2 if name == "dev" else 1
     assert world.read(f"/proc/net/{name}").splitlines()[:head] == host(f"net/{name}").splitlines()[:head]
+
+
+# --- jails
+def test_a_jail_knows_of_nobody_outside(world: World) -> None:
+    """Nor through what was open before, or was given to it."""
+    outside, inside = world.process(b"outside"), world.process(b"inside")
+    path = f"/proc/{outside.proc.pid}"
+    memory, text = world.open(f"{path}/mem", OpenFlags.RDWR), world.open(f"{path}/comm")
+    threads = namei(namei_context(world.t), f"{path}/task".encode())
+    descriptors = namei(namei_context(world.t), f"{path}/fd".encode())
+    assert memory.pread(0x800000, 4) == bytes(4)
+    world.t.proc.jail = inside.proc.jail = new_jail(world.system, b"cage")
+    numbers = {name for name in world.names("/proc") if name.isdigit()}
+    assert numbers == {b"%d" % world.t.proc.pid, b"%d" % inside.proc.pid}
+    for name in (path, f"{path}/status", f"/proc/{outside.tid}/exe", "/proc/1"):
+        with pytest.raises(ENOENT):
+            world.open(name)
+    assert (memory.pread(0x800000, 4), memory.pwrite(0x800000, b"xxxx")) == (b"", 0)
+    assert threads.vnode.readdir() == []
+    for look in (lambda: text.pread(0, 10), descriptors.vnode.readdir, lambda: descriptors.vnode.lookup(b"0")):
+        with pytest.raises(ESRCH):
+            look()
+    world.system.current = outside
+    assert b"%d" % inside.proc.pid in world.names("/proc")

@@ -17,9 +17,12 @@ from ring3.calls.sysarg import Fd, Kind, Mode, OpenFlag, Pid, Size, Word
 from ring3.calls.sysarg import Path as GuestPath
 from ring3.calls.syscall import NOSYS, Bound, syscall
 from ring3.errors import EFAULT, EINTR, ENOENT, ENOSYS
+from ring3.personality.linux import linux_personality
 from ring3.proc.proc import Proc, Restart, Thread, ThreadState
 from ring3.protocols import Abi
 from ring3.trace.strace import Strace
+
+_LINUX = linux_personality()
 
 
 class Filled(Kind):
@@ -91,8 +94,9 @@ class Memory:
 
 
 def thread(tid: int, proc: Proc | None = None) -> Thread:
-    system: Any = SimpleNamespace(now_ns=lambda: 0)
+    system: Any = SimpleNamespace(now_ns=lambda: 0, interpose=None, shown_bytes=32)
     p = proc or Proc(system, tid, None)
+    p.personality = _LINUX
     t = Thread(p, tid)
     cpu: Any = SimpleNamespace(regs=memoryview(bytearray(NREGS * 8)).cast("Q"), arch=Arch.X86_64)
     t.cpu = cpu
@@ -298,7 +302,7 @@ def test_the_first_exec_has_a_line(story: Story) -> None:
     t = thread(2)
     plan: Any = SimpleNamespace(path=b"./a", argv=(b"./a", b"x" * 40), envp=(b"A=1",), stack=SimpleNamespace(env_start=0x7FFC0000))
     story.strace.exec(t, plan)
-    assert story.lines == [f'execve("./a", ["./a", "{"x" * 32}"...], 0x7ffc0000 /* 1 vars */) = 0']
+    assert story.lines == [f'execve("./a", ["./a", "{"x" * 32}"...], 0x7ffc0000 /* 1 var */) = 0']
 
 
 def test_exec_ends_other_threads(story: Story) -> None:

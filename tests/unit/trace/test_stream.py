@@ -22,7 +22,7 @@ from ring3.trace.jsonl import KINDS, line, writer
 from ring3.trace.perfetto import Perfetto
 from ring3.trace.summary import Summary
 
-pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def kernel() -> Iterator[ring3.Kernel]:
 
 
 def sh(kernel: ring3.Kernel, script: str) -> subprocess.CompletedProcess[str]:
-    done: subprocess.CompletedProcess[str] = kernel.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=30)
+    done: subprocess.CompletedProcess[str] = kernel.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=90)
     return done
 
 
@@ -356,3 +356,39 @@ def test_the_summary_adds_up() -> None:
     summary(events.SyscallExit(0, 2, 2, "close", "", 0, "", 1_000_000))
     rows = [row.split() for row in summary.table().splitlines()[2:-2]]
     assert rows == [["80.00", "0.004000", "2000", "2", "1", "read"], ["20.00", "0.001000", "1000", "1", "close"]]
+
+
+def test_a_listener_may_hear_of_some_calls_only() -> None:
+    heard: list[str] = []
+    other: list[str] = []
+    with ring3.Kernel() as kernel:
+        kernel.call(lambda system: kernel.loop.stream(system).listen(
+            events.SyscallExit, lambda event: heard.append(event.name), CallSet.parse("write,exit_group"),
+        ))
+        kernel.on(events.SyscallEnter)(lambda event: other.append(event.name))
+        kernel.run(["echo", "hello"], capture_output=True)
+    assert heard == ["write", "exit_group"]
+    assert {"write", "openat", "exit_group"} <= set(other)
+
+
+@pytest.mark.parametrize("how", ["event", "call"])
+def test_a_hook_that_exits_is_taken_away_like_one_that_raises(how: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def leave(_event: object) -> None:
+        raise SystemExit(5)
+
+    with ring3.Kernel() as kernel:
+        (kernel.on(events.Exec) if how == "event" else kernel.on_syscall("write"))(leave)
+        assert kernel.run("echo hello; exit 3", shell=True, capture_output=True).returncode == 3
+        assert kernel.run(["true"]).returncode == 0
+    assert capfd.readouterr().err.count("was removed, since it raised") == 1
+
+
+@pytest.mark.parametrize("how", ["event", "call"])
+def test_a_hook_that_is_interrupted_interrupts_the_run(how: str) -> None:
+    def stop(_event: object) -> None:
+        raise KeyboardInterrupt
+
+    with ring3.Kernel() as kernel:
+        (kernel.on(events.Exec) if how == "event" else kernel.on_syscall("write"))(stop)
+        with pytest.raises(KeyboardInterrupt):
+            kernel.run(["echo", "hello"], capture_output=True)

@@ -234,6 +234,9 @@ def test_what_the_veil_hides_there_is_looked_for_in_the_real_tree(ctx: NameiCont
         def check_open(self, dentry: Dentry, access: Access) -> None:
             raise AssertionError
 
+        def hides(self, dentry: Dentry) -> bool:
+            return False
+
         def may_move(self, dentry: Dentry) -> None:
             raise AssertionError
 

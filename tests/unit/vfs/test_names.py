@@ -128,6 +128,9 @@ def test_the_veil_sees_the_path_as_reached(ctx: NameiContext) -> None:
         def check_link(self, dentry: Dentry, access: Access) -> None:
             assert dentry.path(ctx.root) == b"/link"
 
+        def hides(self, dentry: Dentry) -> bool:
+            return False
+
         def may_move(self, dentry: Dentry) -> None:
             raise AssertionError("nothing is renamed")
 

@@ -37,32 +37,31 @@ def sys_lchmod(t: Thread, path: Path, mode: Mode) -> int:
 
 
 # --- file flags: no file system here has them
-def _set_flags(t: Thread, vnode: Vnode | None) -> int:
-    """Raises EPERM for another's file, EOPNOTSUPP for one's own."""
+def _set_flags(t: Thread, vnode: Vnode | None, flags: int) -> int:
+    """No flags is what every file has: gzip(1) and cp(1) copy that.  Raises EPERM for another's file, EOPNOTSUPP for a flag."""
     if vnode is not None and not is_owner(t.proc.cred, vnode.getattr()):
         raise EPERM
-    raise EOPNOTSUPP
+    if flags:
+        raise EOPNOTSUPP
+    return 0
 
 
 @syscall(pledge="fattr")
 def sys_chflags(t: Thread, path: Path, flags: Word) -> int:
     """Set a file's flags.  EOPNOTSUPP."""
-    del flags
-    return _set_flags(t, lookup(t, AT_FDCWD, path, access=Access.WRITE).vnode)
+    return _set_flags(t, lookup(t, AT_FDCWD, path, access=Access.WRITE).vnode, flags)
 
 
 @syscall(pledge="fattr")
 def sys_lchflags(t: Thread, path: Path, flags: Word) -> int:
     """chflags of a link itself.  EOPNOTSUPP."""
-    del flags
-    return _set_flags(t, lookup(t, AT_FDCWD, path, follow=False, access=Access.WRITE).vnode)
+    return _set_flags(t, lookup(t, AT_FDCWD, path, follow=False, access=Access.WRITE).vnode, flags)
 
 
 @syscall(pledge="fattr")
 def sys_fchflags(t: Thread, fd: Fd, flags: Word) -> int:
     """chflags of an open file.  EBADF, EOPNOTSUPP."""
-    del flags
-    return _set_flags(t, changing(t, fd).vnode)
+    return _set_flags(t, changing(t, fd).vnode, flags)
 
 
 # --- times

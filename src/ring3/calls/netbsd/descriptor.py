@@ -17,27 +17,35 @@ from ring3.calls.descriptor import install_two, open_at, put_two
 from ring3.calls.fcntl import COMMANDS as LINUX
 from ring3.calls.fcntl import Handler, do_fcntl, lock_commands, lock_key
 from ring3.calls.place import lookup
+from ring3.calls.procarg import Bits
 from ring3.calls.sysarg import DirFd, Fd, Mode, Offset64, OpenFlag, Path, UInt, WhenceArg
 from ring3.calls.sysarg_files import NamedValue, RequestArg, TwoFds
 from ring3.calls.syscall import Pair, syscall
 from ring3.calls.transfer import Answer
-from ring3.errors import EAGAIN, EBADF, EFTYPE, EINVAL, ELOOP, EOPNOTSUPP
+from ring3.errors import EAGAIN, EBADF, EFTYPE, EINVAL, ELOOP, ENOENT, EOPNOTSUPP, Errno
 from ring3.proc.locks import READ, WRITE
 from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.file import File
 from ring3.vfs.pipe import make_pipe
 from ring3.waiting import sleep_on
 
-_SHLOCK, _EXLOCK, _NOSIGPIPE = 0x10, 0x20, 0x100_0000
+_SHLOCK, _EXLOCK, _NOSIGPIPE, _REGULAR = 0x10, 0x20, 0x100_0000, 0x200_0000
 _KEPT: Final = int(OpenFlags.NOSIGPIPE)
 _CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
 _PIPE_KNOWN: Final = 0x40_0000 | 0x4 | _NOSIGPIPE
 _COMMANDS: Final = {
     0: "F_DUPFD", 1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETOWN", 6: "F_SETOWN", 7: "F_GETLK", 8: "F_SETLK",
     9: "F_SETLKW", 10: "F_CLOSEM", 11: "F_MAXFD", 12: "F_DUPFD_CLOEXEC", 13: "F_GETNOSIGPIPE", 14: "F_SETNOSIGPIPE",
+    15: "F_GETPATH", 16: "F_ADD_SEALS", 17: "F_GET_SEALS",
 }
 
 Command = Annotated[int, NamedValue(_COMMANDS)]
+OpenWord = Annotated[int, Bits({
+    0x1: "O_WRONLY", 0x2: "O_RDWR", 0x4: "O_NONBLOCK", 0x8: "O_APPEND", 0x10: "O_SHLOCK", 0x20: "O_EXLOCK", 0x40: "O_ASYNC",
+    0x80: "O_SYNC", 0x100: "O_NOFOLLOW", 0x200: "O_CREAT", 0x400: "O_TRUNC", 0x800: "O_EXCL", 0x8000: "O_NOCTTY",
+    0x10000: "O_DSYNC", 0x20000: "O_RSYNC", 0x40000: "O_ALT_IO", 0x80000: "O_DIRECT", 0x20_0000: "O_DIRECTORY",
+    0x40_0000: "O_CLOEXEC", 0x80_0000: "O_SEARCH", 0x100_0000: "O_NOSIGPIPE", 0x200_0000: "O_REGULAR", 0x400_0000: "O_EXEC",
+}, zero="O_RDONLY")]
 
 
 def neutral(t: Thread, word: int) -> OpenFlags:
@@ -47,10 +55,14 @@ def neutral(t: Thread, word: int) -> OpenFlags:
 
 # --- open
 def _open(t: Thread, dirfd: int, path: bytes, word: int, mode: int) -> Answer:
-    """Raises what open does; EFTYPE for a symbolic link under O_NOFOLLOW, EOPNOTSUPP, EAGAIN for a lock that cannot be had."""
+    """Raises what open does; EFTYPE for a symbolic link under O_NOFOLLOW and for what is no file under O_REGULAR, EOPNOTSUPP,
+    EAGAIN for a lock that cannot be had.
+    """
     flags = neutral(t, word)
     if word & _SHLOCK and word & _EXLOCK:
         raise EINVAL
+    if word & _REGULAR:
+        _check_regular(t, dirfd, path)
     try:
         answer = open_at(t, dirfd, path, flags, mode)
     except ELOOP:
@@ -60,6 +72,16 @@ def _open(t: Thread, dirfd: int, path: bytes, word: int, mode: int) -> Answer:
     if not word & (_SHLOCK | _EXLOCK | _NOSIGPIPE):
         return answer
     return _finish(t, answer, word) if isinstance(answer, int) else _finish_later(t, answer, word)
+
+
+def _check_regular(t: Thread, dirfd: int, path: bytes) -> None:
+    """Raises EFTYPE for what is there and no regular file; whether it is there is open's to say."""
+    try:
+        kind = lookup(t, dirfd, path).vnode.type
+    except Errno:
+        return
+    if kind != FileType.REG:
+        raise EFTYPE
 
 
 async def _finish_later(t: Thread, answer: Answer, word: int) -> int:
@@ -103,13 +125,13 @@ async def _lock_later(t: Thread, fd: int, file: File, wanted: int) -> int:
 
 
 @syscall(pledge="rpath wpath cpath")
-def sys_open(t: Thread, path: Path, flags: UInt, mode: Mode) -> Answer:
+def sys_open(t: Thread, path: Path, flags: OpenWord, mode: Mode) -> Answer:
     """open(2)."""
     return _open(t, AT_FDCWD, path, flags, mode)
 
 
 @syscall(pledge="rpath wpath cpath")
-def sys_openat(t: Thread, dirfd: DirFd, path: Path, flags: UInt, mode: Mode) -> Answer:
+def sys_openat(t: Thread, dirfd: DirFd, path: Path, flags: OpenWord, mode: Mode) -> Answer:
     """open(2) relative to a directory."""
     return _open(t, dirfd, path, flags, mode)
 
@@ -141,6 +163,18 @@ def sys_dup2(t: Thread, fd: Fd, new_fd: Fd) -> int:
 @syscall(pledge="stdio")
 def sys_dup3(t: Thread, fd: Fd, new_fd: Fd, flags: OpenFlag) -> int:
     """dup2 with O_CLOEXEC and O_NONBLOCK; the same number twice changes nothing.  EBADF, EINVAL."""
+    return _dup3(t, fd, new_fd, flags)
+
+
+@syscall(pledge="stdio")
+def sys___dup3100(t: Thread, fd: Fd, new_fd: Fd, flags: OpenFlag) -> int:
+    """dup3 as POSIX has it now: the same number twice is refused with EINVAL."""
+    if fd == new_fd:
+        raise EINVAL
+    return _dup3(t, fd, new_fd, flags)
+
+
+def _dup3(t: Thread, fd: int, new_fd: int, flags: OpenFlags) -> int:
     if int(flags) & ~(_CLOEXEC | _NONBLOCK):
         raise EINVAL
     result = _dup_to(t, fd, new_fd, cloexec=bool(flags & _CLOEXEC))
@@ -207,11 +241,21 @@ def _setnosigpipe(_t: Thread, _fd: int, file: File, arg: int) -> int:
     return 0
 
 
+def _getpath(t: Thread, _fd: int, file: File, arg: int) -> int:
+    """Where it was opened; ENOENT for what has no name."""
+    if file.dentry is None:
+        raise ENOENT
+    t.proc.vm.copyout(arg, (file.dentry.path(t.proc.fs.root) + b"\0")[:_PATH_MAX])
+    return 0
+
+
 _OF_A_FILE: Final[dict[int, Handler]] = {
     0: LINUX[0], 1: LINUX[1], 2: LINUX[2], 3: _getfl, 4: _setfl, 5: LINUX[9], 6: LINUX[8], **lock_commands(Flock, 7),
     12: LINUX[1030], 13: _getnosigpipe, 14: _setnosigpipe,
+    15: _getpath, 16: LINUX[1033], 17: LINUX[1034],
 }
 _F_CLOSEM, _F_MAXFD = 10, 11
+_PATH_MAX: Final = 1024
 
 
 @syscall(pledge="stdio")

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from ring3.abi.filerecords import Dirent
 from ring3.abi.flags import AT_FDCWD, FileType
-from ring3.abi.records import MountedFs
+from ring3.abi.records import LabelledFs, MountedFs
 from ring3.calls.directory import read_directory
 from ring3.calls.place import lookup, opened
 from ring3.calls.procarg import Pointer
@@ -27,10 +27,12 @@ from ring3.vfs.file import File
 from ring3.vfs.mount import Mount
 
 _LINK_MAX, _MAX_CANON, _MAX_INPUT, _NAME_MAX, _PATH_MAX, _PIPE_BUF, _CHOWN_RESTRICTED, _NO_TRUNC, _VDISABLE = range(1, 10)
-_SYNC_IO, _FILESIZEBITS, _SYMLINK_MAX, _2_SYMLINKS = range(10, 14)
+_SYNC_IO, _FILESIZEBITS, _SYMLINK_MAX, _2_SYMLINKS, _ACL_EXTENDED = range(10, 15)
+_ACL_NFS4: Final = 17
 _ANYWHERE: Final[Mapping[int, int]] = MappingProxyType({
     _LINK_MAX: 32767, _NAME_MAX: 511, _PATH_MAX: 1024, _PIPE_BUF: 512, _CHOWN_RESTRICTED: 1, _NO_TRUNC: 1, _SYNC_IO: 1,
     _FILESIZEBITS: 64, _SYMLINK_MAX: 1024, _2_SYMLINKS: 1,
+    _ACL_EXTENDED: 0, _ACL_NFS4: 0,
 })
 _OF_TERMINALS: Final[Mapping[int, int]] = MappingProxyType({_MAX_CANON: 255, _MAX_INPUT: 255, _VDISABLE: 255})
 _MNT_WAIT_FLAGS: Final = 0x7           # ST_WAIT, ST_NOWAIT, MNT_LAZY: all is known at once
@@ -46,6 +48,7 @@ class _Dirents(DirentBuffer):
 
 Dirents30 = Annotated[int, _Dirents()]
 StatvfsOut = Annotated[Out, OutRecord(MountedFs)]
+LabelledOut = Annotated[Out, OutRecord(LabelledFs)]
 
 
 @syscall(pledge="rpath")
@@ -66,9 +69,24 @@ def _mounted_at(t: Thread, dentry: Dentry) -> MountedFs:
     return _mounted(t, dentry.mount)
 
 
+def _mounted_with(t: Thread, file: File) -> MountedFs:
+    """Where an open file is; what has no name is nowhere."""
+    if file.dentry is not None:
+        return _mounted_at(t, file.dentry)
+    return MountedFs(statfs_of_file(file), b"anonymous", b"/", b"none")
+
+
 @syscall(pledge="rpath")
 def sys_statvfs1(t: Thread, path: Path, out: StatvfsOut, flags: Int) -> int:
     """What the file system of a file is and how full."""
+    del flags
+    out.put(_mounted_at(t, lookup(t, AT_FDCWD, path)))
+    return 0
+
+
+@syscall(pledge="rpath")
+def sys___statvfs190(t: Thread, path: Path, out: LabelledOut, flags: Int) -> int:
+    """statvfs1 as NetBSD 10 has it."""
     del flags
     out.put(_mounted_at(t, lookup(t, AT_FDCWD, path)))
     return 0
@@ -78,23 +96,37 @@ def sys_statvfs1(t: Thread, path: Path, out: StatvfsOut, flags: Int) -> int:
 def sys_fstatvfs1(t: Thread, fd: Fd, out: StatvfsOut, flags: Int) -> int:
     """statvfs of an open file's."""
     del flags
-    file = t.proc.fds.get(fd)
-    if file.dentry is not None:
-        out.put(_mounted_at(t, file.dentry))
-    else:
-        out.put(MountedFs(statfs_of_file(file), b"anonymous", b"/", b"none"))
+    out.put(_mounted_with(t, t.proc.fds.get(fd)))
+    return 0
+
+
+@syscall(pledge="rpath stdio")
+def sys___fstatvfs190(t: Thread, fd: Fd, out: LabelledOut, flags: Int) -> int:
+    """fstatvfs1 as NetBSD 10 has it: the first thing opendir(3) asks."""
+    del flags
+    out.put(_mounted_with(t, t.proc.fds.get(fd)))
     return 0
 
 
 @syscall(pledge="rpath")
 def sys_getvfsstat(t: Thread, buf: Pointer, nbytes: Size, flags: UInt) -> int:
     """All mounts, as many as there is room for; how many there are without a buffer.  EINVAL, EFAULT."""
+    return _all_mounts(t, buf, nbytes, flags, MountedFs)
+
+
+@syscall(pledge="rpath")
+def sys___getvfsstat90(t: Thread, buf: Pointer, nbytes: Size, flags: UInt) -> int:
+    """getvfsstat as NetBSD 10 has it."""
+    return _all_mounts(t, buf, nbytes, flags, LabelledFs)
+
+
+def _all_mounts(t: Thread, buf: int, nbytes: int, flags: int, record: type) -> int:
     if flags & ~_MNT_WAIT_FLAGS:
         raise EINVAL
-    mounts = list(t.system.mounts)
+    mounts = list(t.system.mounts.seen_by(t.proc.lookups.system))
     if not buf:
         return len(mounts)
-    layout = t.system.call_abi(t).layouts[MountedFs]
+    layout = t.system.call_abi(t).layouts[record]
     shown = mounts[: nbytes // layout.size]
     for index, mount in enumerate(shown):
         t.proc.vm.copyout(buf + index * layout.size, layout.encode(_mounted(t, mount)))

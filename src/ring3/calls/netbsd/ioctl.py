@@ -7,11 +7,13 @@ and out.  Anything else is ENOTTY.  Sources: ioctl(2), tty(4), termios(4), sys/{
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Final
 
+from ring3.abi.flags import AT_FDCWD, OpenFlags
 from ring3.abi.records import Termios
+from ring3.calls.descriptor import open_at
 from ring3.calls.ioctl import FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, do_ioctl
 from ring3.calls.place import opened
 from ring3.calls.sysarg import Fd
@@ -23,14 +25,15 @@ from ring3.vfs import tty
 
 TIOCGETA, TIOCSETA, TIOCSETAW, TIOCSETAF = 0x402C7413, 0x802C7414, 0x802C7415, 0x802C7416
 TIOCFLUSH, TIOCDRAIN, TIOCSTOP, TIOCSTART = 0x80047410, 0x2000745E, 0x2000746F, 0x2000746E
-TIOCGRANTPT, TIOCPTSNAME = 0x20007447, 0x48087448
+TIOCGRANTPT, TIOCPTSNAME, TIOCPTMGET = 0x20007447, 0x48087448, 0x48087446
+TIOCGLINED, TIOCGQSIZE, TIOCGFLAGS, TIOCGETD, FIONSPACE = 0x40207442, 0x40047481, 0x4004745D, 0x4004741A, 0x40046678
 _SETS: Final = {TIOCSETA: tty.TCSETS, TIOCSETAW: tty.TCSETSW, TIOCSETAF: tty.TCSETSF}
 
 # NetBSD's request, the kernel's: argument and struct are the same.
 _SAME: Final[Mapping[int, int]] = MappingProxyType({
     0x40087468: tty.TIOCGWINSZ, 0x80087467: tty.TIOCSWINSZ, 0x40047477: tty.TIOCGPGRP, 0x80047476: tty.TIOCSPGRP,
     0x40047463: tty.TIOCGSID, 0x40047473: tty.TIOCOUTQ, 0x4004667F: tty.FIONREAD, 0x8004667E: FIONBIO, 0x8004667D: FIOASYNC,
-    0x80017472: tty.TIOCSTI,
+    0x80017472: tty.TIOCSTI, 0x40046679: tty.TIOCOUTQ,
 })
 # Those without an argument: the kernel's, and what it wants to be told.
 _PLAIN: Final[Mapping[int, tuple[int, int]]] = MappingProxyType({
@@ -40,7 +43,9 @@ _PLAIN: Final[Mapping[int, tuple[int, int]]] = MappingProxyType({
 })
 _NAMES: Final = {
     TIOCGETA: "TIOCGETA", TIOCSETA: "TIOCSETA", TIOCSETAW: "TIOCSETAW", TIOCSETAF: "TIOCSETAF",
-    TIOCFLUSH: "TIOCFLUSH", TIOCGRANTPT: "TIOCGRANTPT", TIOCPTSNAME: "TIOCPTSNAME", TIOCDRAIN: "TIOCDRAIN",
+    TIOCFLUSH: "TIOCFLUSH", TIOCGRANTPT: "TIOCGRANTPT", TIOCPTSNAME: "TIOCPTSNAME", TIOCPTMGET: "TIOCPTMGET",
+    TIOCGLINED: "TIOCGLINED", TIOCGQSIZE: "TIOCGQSIZE", TIOCGFLAGS: "TIOCGFLAGS", TIOCGETD: "TIOCGETD", FIONSPACE: "FIONSPACE",
+    0x40046679: "FIONWRITE", TIOCDRAIN: "TIOCDRAIN",
     TIOCSTOP: "TIOCSTOP", TIOCSTART: "TIOCSTART", 0x40087468: "TIOCGWINSZ", 0x80087467: "TIOCSWINSZ",
     0x40047477: "TIOCGPGRP", 0x80047476: "TIOCSPGRP", 0x40047463: "TIOCGSID", 0x40047473: "TIOCOUTQ",
     0x4004667F: "FIONREAD", 0x8004667E: "FIONBIO", 0x8004667D: "FIOASYNC", 0x20006601: "FIOCLEX",
@@ -73,7 +78,13 @@ _COUNTS: Final = (tty.VMIN, tty.VTIME)               # not characters: 0 is a nu
 _DISABLED, _NEUTRAL_DISABLED = 0xFF, 0
 _FORM: Final = struct.Struct("<4I20sii")
 _NEUTRAL: Final = struct.Struct("<4IB19s")
-_PTMGET: Final = struct.Struct("<ii1024s1024s")        # two descriptors, which nobody fills in here; names of both sides
+_PTMGET: Final = struct.Struct("<ii1024s1024s")        # descriptors and names of both sides
+_QUEUE: Final = 1024                   # bytes that wait to be read or shown, at most
+# What every terminal says of itself: its discipline by number and by name, room, no flags.
+_TOLD: Final[Mapping[int, bytes]] = MappingProxyType({
+    TIOCGETD: bytes(4), TIOCGLINED: b"termios".ljust(32, b"\0"), TIOCGQSIZE: _QUEUE.to_bytes(4, "little"), TIOCGFLAGS: bytes(4),
+})
+_MASTER, _SLAVE = b"/dev/ptmx", b"/dev/pts/%d"
 _NEUTRAL_CC: Final = 19
 
 Request = Annotated[int, NamedValue(_NAMES)]
@@ -159,10 +170,53 @@ def _grant(t: Thread, fd: int) -> int:
 
 def _pts_name(t: Thread, fd: int, arg: int) -> int:
     """The names of both sides of a pseudo-terminal."""
+    t.proc.vm.copyout(arg, _PTMGET.pack(-1, -1, _MASTER, _slave_name(t, fd)))
+    return 0
+
+
+def _slave_name(t: Thread, fd: int) -> bytes:
     cell = _Cell()
     do_ioctl(t, fd, tty.TIOCGPTN, 0, cell)
-    name = b"/dev/pts/%d" % int.from_bytes(cell.data[:4], "little")
-    t.proc.vm.copyout(arg, _PTMGET.pack(-1, -1, b"/dev/ptmx", name))
+    return _SLAVE % int.from_bytes(cell.data[:4], "little")
+
+
+def _new_pair(t: Thread, fd: int, arg: int) -> int:
+    """Both sides of a new pseudo-terminal, open, for who asks a master.  Raises what opening them does, EFAULT."""
+    _slave_name(t, fd)
+    t.proc.vm.check_writable(arg, _PTMGET.size)
+    flags = OpenFlags.RDWR | OpenFlags.NOCTTY
+    master = open_now(t, _MASTER, flags)
+    try:
+        _grant(t, master)
+        name = _slave_name(t, master)
+        slave = open_now(t, name, flags)
+    except BaseException:
+        t.proc.fds.close(master)
+        raise
+    t.proc.vm.copyout(arg, _PTMGET.pack(master, slave, _MASTER, name))
+    return 0
+
+
+def open_now(t: Thread, path: bytes, flags: OpenFlags) -> int:
+    """Open what never makes its opener wait."""
+    answer = open_at(t, AT_FDCWD, path, flags, 0)
+    assert isinstance(answer, int)
+    return answer
+
+
+def _tell(t: Thread, fd: int, request: int, arg: int) -> int:
+    """ENOTTY for what is no terminal."""
+    do_ioctl(t, fd, tty.TCGETS, 0, _Cell())
+    t.proc.vm.copyout(arg, _TOLD[request])
+    return 0
+
+
+def _space(t: Thread, fd: int, arg: int) -> int:
+    """How much room for output there is."""
+    cell = _Cell()
+    do_ioctl(t, fd, tty.TIOCOUTQ, 0, cell)
+    left = max(_QUEUE - int.from_bytes(cell.data[:4], "little"), 0)
+    t.proc.vm.copyout(arg, left.to_bytes(4, "little"))
     return 0
 
 
@@ -170,6 +224,11 @@ def _flush(t: Thread, fd: int, arg: int) -> int:
     """What was typed (1), what was written (2), both (0 or 3)."""
     which = tty.get_int(t.proc.vm, arg) & 3
     return do_ioctl(t, fd, tty.TCFLSH, {1: 0, 2: 1}.get(which, 2), t.proc.vm)
+
+
+_ASKS: Final[Mapping[int, Callable[[Thread, int, int], int]]] = MappingProxyType({
+    TIOCPTSNAME: _pts_name, TIOCPTMGET: _new_pair, FIONSPACE: _space,
+})
 
 
 @syscall(pledge="stdio tty")
@@ -187,7 +246,10 @@ def sys_ioctl(t: Thread, fd: Fd, request: Request, arg: RequestArg) -> int:
         return _flush(t, fd, arg)
     if request == TIOCGRANTPT:
         return _grant(t, fd)
-    if request == TIOCPTSNAME:
-        return _pts_name(t, fd, arg)
+    if request in _TOLD:
+        return _tell(t, fd, request, arg)
+    ask = _ASKS.get(request)
+    if ask is not None:
+        return ask(t, fd, arg)
     opened(t, fd)
     raise ENOTTY

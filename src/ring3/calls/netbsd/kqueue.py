@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from ring3.abi.eventrecords import EV_SYSFLAGS, NOTE_EXIT, Ev, Filter, KEvent
+from ring3.abi.eventrecords import EV_SYSFLAGS, NOTE_EXIT, Ev, Filter, KEvent, LongKEvent
 from ring3.abi.flags import OpenFlags
 from ring3.abi.procrecords import WaitStatus
 from ring3.abi.records import Timespec
@@ -46,8 +46,8 @@ def show_kevent(event: KEvent) -> str:
 class Changes(Array):
     """The change list: what it says."""
 
-    def __init__(self) -> None:
-        super().__init__(KEvent)
+    def __init__(self, record: type = KEvent) -> None:
+        super().__init__(record)
 
     def show_item(self, t: Thread, item: Any) -> str:
         del t
@@ -67,6 +67,8 @@ class Events(Changes):
 
 ChangeArray = Annotated[int, Changes()]
 EventArray = Annotated[int, Events()]
+LongChangeArray = Annotated[int, Changes(LongKEvent)]
+LongEventArray = Annotated[int, Events(LongKEvent)]
 
 
 @syscall(pledge="stdio")
@@ -88,6 +90,21 @@ def sys___kevent50(
     t: Thread, fd: Fd, changes: ChangeArray, nchanges: Size, events: EventArray, nevents: Size, timeout: TimespecAt
 ) -> Answer:
     """Change what is watched, then wait for events.  EBADF, EINVAL, EFAULT, EINTR; a change's own error without room for it."""
+    return kevent(t, KEvent, fd, changes, nchanges, events, nevents, timeout)
+
+
+@syscall(pledge="stdio")
+def sys___kevent100(
+    t: Thread, fd: Fd, changes: LongChangeArray, nchanges: Size, events: LongEventArray, nevents: Size, timeout: TimespecAt
+) -> Answer:
+    """kevent as NetBSD 11 has it; the words behind the struct are not kept."""
+    return kevent(t, LongKEvent, fd, changes, nchanges, events, nevents, timeout)
+
+
+def kevent(
+    t: Thread, record: type, fd: int, changes: int, nchanges: int, events: int, nevents: int, timeout: int, spec: type = Timespec
+) -> Answer:
+    """The call, with one record's layout of events and of the timeout."""
     kq = opened(t, fd)
     if not isinstance(kq, Kqueue):
         raise EBADF
@@ -95,10 +112,10 @@ def sys___kevent50(
     refusal: Errno | None = None
     if timeout:
         try:
-            wait_ns = fetch(t, Timespec, timeout)
+            wait_ns = fetch(t, spec, timeout)
         except EINVAL as bad:                # looked at once the changes are made
             refusal = bad
-    failed = _change(t, kq, changes, nchanges, events, nevents)
+    failed = _change(t, record, kq, changes, nchanges, events, nevents)
     if failed or not nevents:
         return failed
     if refusal is not None:
@@ -106,15 +123,15 @@ def sys___kevent50(
     room = min(nevents, _BATCH)
     found = kq.scan(room, t.proc.fds.files)
     if found or wait_ns == 0:
-        return _give(t, events, found)
-    return _wait(t, kq, events, room, None if wait_ns is None else t.system.now_ns() + wait_ns)
+        return _give(t, record, events, found)
+    return _wait(t, record, kq, events, room, None if wait_ns is None else t.system.now_ns() + wait_ns)
 
 
-def _change(t: Thread, kq: Kqueue, changes: int, count: int, events: int, room: int) -> int:
+def _change(t: Thread, record: type, kq: Kqueue, changes: int, count: int, events: int, room: int) -> int:
     """Make all changes; how many of them failed and stand in the event list now, those of EV_RECEIPT among them."""
     if count > MAX_CHANGES:
         raise EINVAL
-    layout = t.system.call_abi(t).layouts[KEvent]
+    layout = t.system.call_abi(t).layouts[record]
     errno, size, done = t.system.call_abi(t).errno, layout.size, 0
     for start in range(0, count, _BATCH):
         batch = t.proc.vm.copyin(changes + start * size, min(_BATCH, count - start) * size)
@@ -156,13 +173,13 @@ def _outward(t: Thread, event: KEvent) -> KEvent:
     return event
 
 
-def _give(t: Thread, addr: int, found: list[KEvent]) -> int:
-    encode = t.system.call_abi(t).layouts[KEvent].encode
+def _give(t: Thread, record: type, addr: int, found: list[KEvent]) -> int:
+    encode = t.system.call_abi(t).layouts[record].encode
     t.proc.vm.copyout(addr, b"".join([encode(_outward(t, event)) for event in found]))
     return len(found)
 
 
-async def _wait(t: Thread, kq: Kqueue, addr: int, room: int, deadline_ns: int | None) -> int:
+async def _wait(t: Thread, record: type, kq: Kqueue, addr: int, room: int, deadline_ns: int | None) -> int:
     """Sleep until there is an event.  Never made again after a signal: EINTR."""
     kq.acquire()
     try:
@@ -174,7 +191,7 @@ async def _wait(t: Thread, kq: Kqueue, addr: int, room: int, deadline_ns: int | 
             woken = await sleep_on(kq.queue, deadline_ns=until)
             found = kq.scan(room, t.proc.fds.files)
             if found or (not woken and deadline_ns is not None and t.system.now_ns() >= deadline_ns):
-                return _give(t, addr, found)
+                return _give(t, record, addr, found)
     except Interrupted:
         raise EINTR from None
     finally:

@@ -23,6 +23,7 @@ from ring3.abi.netbsd.ktrace import (
 from ring3.calls.sysarg import Addr, Fd, InBuf, Int, Pid, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.errors import EACCES, EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOSPC, EPERM, ESRCH
+from ring3.proc.jails import known_procs, may_know
 from ring3.proc.ktrace import KtraceFile, KtraceState, trace_less, trace_off, trace_on, watch
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Proc, Thread
@@ -132,9 +133,9 @@ def _targets(t: Thread, pid: int) -> list[Proc]:
     system = t.system
     if pid >= 0:
         p = system.procs.get(pid)
-        found = [] if p is None or p.zombie else [p]
+        found = [] if p is None or p.zombie or not may_know(t.proc, p) else [p]
     else:
-        found = [p for p in system.procs.values() if p.pgrp == -pid and not p.zombie and p is not system.init]
+        found = [p for p in known_procs(t) if p.pgrp == -pid and not p.zombie and p is not system.init]
     if not found:
         raise ESRCH
     return found

@@ -6,6 +6,7 @@ Sources: _lwp_create(2), _lwp_exit(2), _lwp_wait(2), _lwp_suspend(2), _lwp_kill(
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Final
 
 from ring3.abi.flags import Prot
@@ -15,7 +16,7 @@ from ring3.calls.guest import store
 from ring3.calls.procarg import IntOut, Listed, Pointer, WordOut
 from ring3.calls.sysarg import Int, Pid, SigNo, Size
 from ring3.calls.syscall import JUST_RETURN, syscall
-from ring3.errors import EDEADLK, EINVAL, ENAMETOOLONG, ENODEV, ESRCH
+from ring3.errors import EDEADLK, EFAULT, EINVAL, ENAMETOOLONG, ENODEV, ESRCH
 from ring3.proc import lwp as lwps
 from ring3.proc import signals
 from ring3.proc.lifecycle import clone_thread, exit_process, exit_thread
@@ -29,6 +30,7 @@ LWP_DETACHED, LWP_SUSPENDED = 0x40, 0x80
 _MAXCOMLEN: Final = 32                     # MAXCOMLEN bytes of a name at most, its zero included
 _CTL_CURCPU, _CTL_PCTR = 1, 2
 _CONTROL_SIZE: Final = 8                   # struct lwpctl
+CPU_EXITED, CPU_NONE, CPU_FIRST = -2, -1, 0
 
 LwpOut = Annotated[int, Listed(Int32, out=True)]
 
@@ -86,6 +88,7 @@ def sys__lwp_exit(t: Thread) -> int:
     if len(p.live_threads()) == 1:
         exit_process(p, 0)
     else:
+        tell_cpu(t, lwp_of(t), CPU_EXITED)
         lwps.leave(t)
         exit_thread(t, 0)
     return JUST_RETURN
@@ -238,11 +241,18 @@ def sys__lwp_getname(t: Thread, target: Pid, name: Pointer, length: Size) -> int
     return 0
 
 
+def tell_cpu(t: Thread, lwp: Lwp, cpu: int) -> None:
+    """Say in the thread's control block where it runs now; where it has none, or took it away, nobody asks."""
+    if lwp.control and t.state is not ThreadState.DEAD:
+        with contextlib.suppress(EFAULT):
+            t.proc.vm.copyout(lwp.control, cpu.to_bytes(4, "little", signed=True))
+
+
 @syscall(pledge="stdio")
 def sys__lwp_ctl(t: Thread, features: Int, address: WordOut) -> int:
-    """The block through which libpthread asks on which CPU it runs: always the first here.
+    """The block through which libpthread asks on which CPU a thread runs: always the first here, none while it is parked.
 
-    Its page is the program's own; one that unmapped it gets EFAULT.
+    Who waits for a mutex spins as long as its owner runs.  Its page is the program's own; one that unmapped it gets EFAULT.
     """
     if features & ~(_CTL_CURCPU | _CTL_PCTR):
         raise ENODEV

@@ -18,7 +18,7 @@ from ring3.calls.syscall import syscall
 from ring3.errors import EACCES, EBADF, EFAULT, EFBIG, EINVAL, ENOMEM, EOVERFLOW, from_oserror
 from ring3.proc.memlimits import check_data, check_total
 from ring3.proc.proc import Rlimit, Thread
-from ring3.vm.region import PAGE, Region, SharedAnonymous, page_ceil
+from ring3.vm.region import PAGE, Region, SharedAnonymous, page_ceil, page_floor
 from ring3.vm.vmspace import VMSpace
 
 _SHARED, _PRIVATE, _COPY, _FIXED, _TRYFIXED, _ANON = 0x1, 0x2, 0x4, 0x10, 0x400, 0x1000
@@ -33,6 +33,7 @@ _COPY_PIECE: Final = 1 << 20
 _MOST_SHARED: Final = 64 << 20           # of private memory that minherit makes shared: it is copied
 PAX_MPROTECT: Final = 2                   # Proc.pax: P_PAX_MPROTECT
 _DATA, _CODE = int(Prot.WRITE), int(Prot.EXEC)
+_ANY: Final = 7                           # VM_PROT_ALL: other bits mean nothing to mprotect
 
 _NORMAL, _RANDOM, _SEQUENTIAL, _WILLNEED, _DONTNEED, _SPACEAVAIL, _FREE = range(7)
 _HOST_MADV_FREE: Final = 8
@@ -73,8 +74,12 @@ def sys_mmap(t: Thread, addr: Addr, length: Size, prot: ProtWord, flags: MapWord
         raise EBADF
     elif pos < 0:
         raise EINVAL
-    if not flags & _FIXED and flags >> _ALIGN_SHIFT & 0x7F:
-        start = _aligned_gap(vm, size, flags >> _ALIGN_SHIFT & 0x7F)
+    bits = flags >> _ALIGN_SHIFT & 0x7F
+    if bits and flags & _FIXED:
+        if start % _alignment(vm, bits):
+            raise EINVAL
+    elif bits:
+        start = _aligned_gap(vm, size, bits)
     now, most = _pax(t, prot)
     return do_mmap(t, start, size, now, _neutral(flags), fd, pos - inside, most) + inside
 
@@ -104,13 +109,20 @@ def _fixed(vm: VMSpace, start: int, size: int) -> int:
 
 
 def _aligned_gap(vm: VMSpace, size: int, bits: int) -> int:
-    """MAP_ALIGNED(bits).  Raises EINVAL for less than a page or more than an address has, ENOMEM."""
-    if not PAGE.bit_length() - 1 <= bits < 64:
-        raise EINVAL
-    align = 1 << bits
+    """Room at a multiple of 1 << bits.  Raises EINVAL, ENOMEM."""
+    align = _alignment(vm, bits)
     if size + align > vm.user_top:
         raise ENOMEM
     return -(-vm.find_gap(size + align) // align) * align
+
+
+def _alignment(vm: VMSpace, bits: int) -> int:
+    """MAP_ALIGNED(bits).  Raises EINVAL for less than a page or more than an address has, ENOMEM for more than all of memory."""
+    if not PAGE.bit_length() - 1 <= bits < 64:
+        raise EINVAL
+    if 1 << bits >= vm.user_top:
+        raise ENOMEM
+    return 1 << bits
 
 
 def _pax(t: Thread, prot: int) -> tuple[int, int]:
@@ -133,11 +145,14 @@ def sys_munmap(t: Thread, addr: Addr, length: Size) -> int:
 
 
 def _range(vm: VMSpace, addr: int, length: int) -> tuple[int, int]:
-    """A range that begins a page and ends where programs end.  Raises EINVAL."""
-    end = addr + page_ceil(length)
-    if addr & (PAGE - 1) or end > vm.user_top:
+    """Whole pages: those that any byte of a range lies in (uvm_mmap.c rounds, and refuses nothing for it).
+
+    Raises EINVAL for a range that ends above all programs.
+    """
+    end = page_ceil(addr + length)
+    if end > vm.user_top:
         raise EINVAL
-    return addr, end
+    return page_floor(addr), end
 
 
 @syscall(pledge="stdio")
@@ -145,8 +160,7 @@ def sys_mprotect(t: Thread, addr: Addr, length: Size, prot: ProtWord) -> int:
     """Change the protection of what is mapped in a range.  EACCES beyond what a mapping may have: nothing is changed then."""
     vm = t.proc.vm
     start, end = _range(vm, addr, length)
-    if prot & ~7:
-        raise EINVAL
+    prot &= _ANY
     if prot & _CODE:
         ask_code(t, vm.overlapping(start, end))
     if t.proc.pax & PAX_MPROTECT and prot & (_DATA | _CODE) == _DATA | _CODE:
@@ -217,17 +231,23 @@ def _share(vm: VMSpace, region: Region) -> None:
 
 @syscall(pledge="stdio")
 def sys_break(t: Thread, nsize: Addr) -> int:
-    """Move the end of the heap to `nsize`.  Raises EINVAL below its start, ENOMEM for no room."""
+    """Move the end of the heap to the end of the page that `nsize` lies in: what sbrk(3) adds to where the data ends.
+
+    Raises EINVAL below the heap's start (where the real one unmaps the program), ENOMEM for no room and for 0.
+    """
     p, vm = t.proc, t.proc.vm
-    if nsize < vm.brk_start:
-        raise EINVAL
-    if nsize > vm.user_top or nsize - vm.brk_start > p.rlimit(Rlimit.DATA):
+    end = page_ceil(nsize)
+    if not nsize or end > vm.user_top:
         raise ENOMEM
-    growth = page_ceil(nsize) - page_ceil(vm.brk_end)
+    if end < vm.brk_start:
+        raise EINVAL
+    if end - vm.brk_start > p.rlimit(Rlimit.DATA):
+        raise ENOMEM
+    growth = end - page_ceil(vm.brk_end)
     if growth > 0:
         check_total(p, growth)
         check_data(p, growth)
-    vm.set_brk(nsize)
+    vm.set_brk(end)
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 from ring3.abi.records import Timespec
 from ring3.calls.guest import fetch
+from ring3.calls.netbsd.lwp import CPU_FIRST, CPU_NONE, tell_cpu
 from ring3.calls.procarg import Bits, Pointer, TimespecAt
 from ring3.calls.sysarg import Number, Pid, Size
 from ring3.calls.syscall import syscall
@@ -58,6 +59,7 @@ async def park(t: Thread, clock: int, flags: int, ns: int | None, unpark: int) -
         lwp.unpark_pending = False
         raise EALREADY
     lwp.is_parked, lwp.was_unparked = True, False
+    tell_cpu(t, lwp, CPU_NONE)
     try:
         woken = await sleep_on(lwp.park_queue, deadline_ns=deadline)
     except Interrupted:
@@ -66,6 +68,7 @@ async def park(t: Thread, clock: int, flags: int, ns: int | None, unpark: int) -
             raise EINTR from None
     finally:
         lwp.is_parked = False
+        tell_cpu(t, lwp, CPU_FIRST)
     if not woken and not lwp.was_unparked:
         raise ETIMEDOUT
     return 0

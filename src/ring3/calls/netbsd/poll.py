@@ -18,11 +18,12 @@ from ring3.calls.transfer import Answer
 from ring3.proc.proc import Thread
 
 
-def _mask(t: Thread, addr: int) -> int | None:
+def mask_at(t: Thread, addr: int) -> int | None:
+    """The mask of a call, where it has one."""
     return fetch(t, SigSet, addr) if addr else None
 
 
-def _timeout(t: Thread, record: type, addr: int) -> InOut:
+def timeout_at(t: Thread, record: type, addr: int) -> InOut:
     """A timeout that is not written back."""
     return InOut(t, 0, fetch(t, record, addr) if addr else None, None)
 
@@ -32,7 +33,7 @@ def sys___select50(
     t: Thread, nfds: Int, readfds: DescriptorSet, writefds: DescriptorSet, exceptfds: DescriptorSet, timeout: Addr
 ) -> Answer:
     """Wait until one of the descriptors in three sets is ready.  EBADF, EINVAL, EFAULT, EINTR."""
-    return select(t, nfds, (readfds, writefds, exceptfds), _timeout(t, Timeval, timeout))
+    return select(t, nfds, (readfds, writefds, exceptfds), timeout_at(t, Timeval, timeout))
 
 
 @syscall(pledge="stdio")
@@ -41,13 +42,13 @@ def sys___pselect50(
     mask: SigSetAt,
 ) -> Answer:
     """select with a signal mask that holds while it waits."""
-    left = _timeout(t, Timespec, timeout)
-    return select(t, nfds, (readfds, writefds, exceptfds), left, _mask(t, mask))
+    left = timeout_at(t, Timespec, timeout)
+    return select(t, nfds, (readfds, writefds, exceptfds), left, mask_at(t, mask))
 
 
 @syscall(pledge="stdio")
 def sys___pollts50(t: Thread, fds: PollArray, nfds: UInt, timeout: TimespecAt, mask: SigSetAt) -> Answer:
     """poll with a timeout in ns and a signal mask that holds while it waits.  EINVAL, EFAULT, EINTR."""
-    left = _timeout(t, Timespec, timeout)
-    sigmask = _mask(t, mask)
+    left = timeout_at(t, Timespec, timeout)
+    sigmask = mask_at(t, mask)
     return poll_with_mask(t, read_poll_set(t, fds, nfds), left, sigmask)

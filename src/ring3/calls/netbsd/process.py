@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ring3.abi.flags import CloneFlags
+from ring3.abi.flags import AtFlags, CloneFlags
 from ring3.abi.signals import Signal
 from ring3.abi.x86 import RSP
+from ring3.calls import exec as exec_calls
 from ring3.calls.clone import Answer, wait_for_vfork
 from ring3.calls.procarg import CloneFlagWord, Pointer
-from ring3.calls.sysarg import Int
+from ring3.calls.sysarg import Environment, Fd, Int, Vector
 from ring3.calls.syscall import JUST_RETURN, Pair, syscall
 from ring3.errors import EINVAL
 from ring3.proc.lifecycle import exit_process, fork_process
@@ -80,6 +81,12 @@ def beget(t: Thread, flags: CloneFlags, exit_signal: int, stack: int = 0) -> Ans
         p.vfork_done = False
     system.leave(child)
     return wait_for_vfork(child) if flags & _F.VFORK else child.tid
+
+
+@syscall(pledge="exec")
+def sys_fexecve(t: Thread, fd: Fd, argv: Vector, envp: Environment) -> int:
+    """Run the program that is open.  EBADF, and what execve(2) refuses with."""
+    return int(exec_calls.sys_execveat.run(t, fd, b"", argv, envp, AtFlags.EMPTY_PATH))
 
 
 # --- two words

@@ -38,7 +38,7 @@ def sys_ptrace(t: Thread, request: PtraceRequest, pid: Pid, addr: Pointer, data:
     """
     if request == _TRACE_ME:
         return _trace_me(t)
-    p = find_process(t.system, pid)
+    p = find_process(t, pid)
     if p.zombie:
         raise ESRCH
     if p.in_exec:

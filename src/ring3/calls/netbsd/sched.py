@@ -26,7 +26,7 @@ _CPUSET: Final = 32                  # bytes: cpusets here have room for 256 CPU
 
 def _targets(t: Thread, pid: int, lid: int) -> list[Thread]:
     """The LWPs meant: one, or all of a process (lid 0).  Raises ESRCH, EPERM."""
-    p = t.proc if pid == 0 else find_process(t.system, pid)
+    p = t.proc if pid == 0 else find_process(t, pid)
     if lid == 0:
         found = p.live_threads()
     else:
@@ -104,4 +104,13 @@ def sys__sched_getaffinity(t: Thread, pid: Pid, lid: Pid, size: Size, cpuset: Ou
     target = _targets(t, pid, lid)[0]
     _check_owner(t, target.proc)
     t.proc.vm.copyout(cpuset, (sched_of(target).affinity & (1 << 8 * size) - 1).to_bytes(size, "little"))
+    return 0
+
+
+@syscall(pledge="proc")
+def sys__sched_protect(t: Thread, priority: Int) -> int:
+    """The ceiling of a mutex that the caller took (-1: gave back).  EINVAL."""
+    del t
+    if not _PRI_NONE <= priority <= _HIGHEST:
+        raise EINVAL
     return 0

@@ -116,7 +116,7 @@ async def sys_____sigtimedwait50(t: Thread, these: SigSetAt, info: SigInfoOut, u
 def sys_sigqueueinfo(t: Thread, pid: Pid, uinfo: SigInfoAt) -> int:
     """Send a signal with a value to a process; the code is SI_QUEUE whatever the caller wrote."""
     told: SigInfo = fetch(t, SigInfo, uinfo)
-    target = find_process(t.system, pid)
+    target = find_process(t, pid)
     check_signal(t, target, told.signo)
     if told.signo:
         if told.signo >= SIGRTMIN:

@@ -25,11 +25,11 @@ from ring3.calls.sysarg import Addr, Fd, InBuf, Int, Number, OutBuf, Size, UInt
 from ring3.calls.sysarg_files import Bits, NamedValue, TimeoutLeft, TwoFds
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import SO_RCVTIMEO, SO_SNDTIMEO, Answer
-from ring3.errors import ECONNRESET, EDOM, EINVAL, ENOPROTOOPT, ENOTCONN
+from ring3.errors import EDOM, EINVAL, ENOPROTOOPT, ENOTCONN
 from ring3.proc.proc import Thread
 from ring3.vfs import socketrecords as neutral
-from ring3.vfs.socket import UnixSocket
-from ring3.vfs.socketoptions import ECONNRESET_NUMBER, getsockopt, setsockopt
+from ring3.vfs.anysocket import Socket
+from ring3.vfs.socketoptions import getsockopt, setsockopt
 from ring3.vfs.socketrecords import AF_UNIX, NOBODY
 
 SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_NOSIGPIPE = 0x1000_0000, 0x2000_0000, 0x4000_0000
@@ -39,7 +39,7 @@ SO_LINGER, SO_NOSIGPIPE, SO_SNDTIMEO_BSD, SO_RCVTIMEO_BSD, SO_ERROR = 0x80, 0x80
 LOCAL_PEEREID: Final = 3
 _TIMEOUTS: Final = {SO_SNDTIMEO_BSD: SO_SNDTIMEO, SO_RCVTIMEO_BSD: SO_RCVTIMEO}
 _SECOND: Final = 1_000_000_000
-_FAMILIES: Final = {0: 0, AF_UNIX: AF_UNIX, 2: linux.AF_INET, 24: linux.AF_INET6}
+_FAMILIES: Final = {0: 0, AF_UNIX: AF_UNIX, 2: neutral.AF_INET, 24: neutral.AF_INET6}
 _NO_FAMILY: Final = 0xFFFF
 
 # Options that are numbers: NetBSD's, the kernel's.
@@ -48,6 +48,12 @@ _OPTIONS: Final[Mapping[int, int]] = MappingProxyType({
     0x20: neutral.SO_BROADCAST, 0x100: neutral.SO_OOBINLINE, 0x200: neutral.SO_REUSEPORT, 0x1001: neutral.SO_SNDBUF,
     0x1002: neutral.SO_RCVBUF, 0x1003: neutral.SO_SNDLOWAT, 0x1004: neutral.SO_RCVLOWAT, SO_ERROR: neutral.SO_ERROR,
     0x1008: neutral.SO_TYPE,
+})
+# Those of the loopback network, by level and name.
+_INET_OPTIONS: Final[Mapping[tuple[int, int], tuple[int, int]]] = MappingProxyType({
+    (0, 3): (0, 1), (0, 4): (0, 2),                                             # IP_TOS, IP_TTL
+    (6, 1): (6, 1), (6, 2): (6, 2), (6, 3): (6, 4), (6, 5): (6, 5), (6, 6): (6, 6),     # TCP_NODELAY, MAXSEG, KEEPIDLE, INTVL, CNT
+    (41, 4): (41, 16), (41, 27): (41, 26),                                      # IPV6_UNICAST_HOPS, IPV6_V6ONLY
 })
 _READ_ONLY: Final = (0x2, SO_ERROR, 0x1008)
 
@@ -95,7 +101,7 @@ def _mark(t: Thread, kind: int, *fds: int) -> None:
 # --- making
 @syscall(pledge="unix inet")
 def sys___socket30(t: Thread, family: BsdFamily, kind: BsdType, protocol: Int) -> int:
-    """A socket.  EAFNOSUPPORT for every family but AF_LOCAL: guests have no network."""
+    """A socket.  IPv4 and IPv6 lead to sockets of this kernel only; every family beside them and AF_LOCAL is EAFNOSUPPORT."""
     fd: int = linux.sys_socket.run(t, _FAMILIES.get(family, _NO_FAMILY), _type(kind), protocol)
     _mark(t, kind, fd)
     return fd
@@ -181,6 +187,12 @@ def sys_recvmmsg(t: Thread, fd: Fd, messages: Addr, count: UInt, flags: MessageF
 def sys_setsockopt(t: Thread, fd: Fd, level: BsdLevel, name: BsdOption, value: Addr, length: UInt) -> int:
     """Set an option.  ENOPROTOOPT, EINVAL, EDOM, EFAULT."""
     socket = socket_of(t, fd)
+    if socket.family != AF_UNIX and (level, name) in _INET_OPTIONS:
+        if length < 4:
+            raise EINVAL
+        inet = int.from_bytes(t.proc.vm.copyin(value, 4), "little", signed=True)
+        setsockopt(socket, *_INET_OPTIONS[level, name], inet)
+        return 0
     if level != SOL_SOCKET:
         raise ENOPROTOOPT
     if name in _TIMEOUTS:
@@ -230,13 +242,17 @@ def sys_getsockopt(t: Thread, fd: Fd, level: BsdLevel, name: BsdOption, value: A
     return 0
 
 
-def _option(t: Thread, socket: UnixSocket, level: int, name: int) -> bytes:
+def _option(t: Thread, socket: Socket, level: int, name: int) -> bytes:
     """The bytes of an option.  Raises ENOPROTOOPT, ENOTCONN."""
     abi = t.system.call_abi(t)
     if level == SOL_LOCAL and name == LOCAL_PEEREID:
         if socket.peer_cred == NOBODY:
             raise ENOTCONN
         return abi.layouts[Ucred].encode(socket.peer_cred)  # type: ignore[no-any-return]
+    if socket.family != AF_UNIX and (level, name) in _INET_OPTIONS:
+        known = getsockopt(socket, *_INET_OPTIONS[level, name])
+        assert isinstance(known, int)
+        return known.to_bytes(4, "little", signed=True)
     if level != SOL_SOCKET:
         raise ENOPROTOOPT
     if name in _TIMEOUTS:
@@ -246,10 +262,12 @@ def _option(t: Thread, socket: UnixSocket, level: int, name: int) -> bytes:
         return abi.layouts[Linger].encode(Linger(0, 0))  # type: ignore[no-any-return]
     if name == SO_NOSIGPIPE:
         number = int(bool(socket.flags & OpenFlags.NOSIGPIPE))
+    elif name == SO_ERROR:
+        number = linux.pending_error(t, socket)
     elif name in _OPTIONS:
         found = getsockopt(socket, neutral.SOL_SOCKET, _OPTIONS[name])
         assert isinstance(found, int)
-        number = abi.errno[ECONNRESET] if name == SO_ERROR and found == ECONNRESET_NUMBER else found
+        number = found
     else:
         raise ENOPROTOOPT
     return number.to_bytes(4, "little", signed=True)

@@ -12,22 +12,24 @@ from typing import Annotated, Any, Final
 
 from ring3.abi.procrecords import Word as WordRecord
 from ring3.calls.guest import fetch, store
-from ring3.calls.netbsd.sysctlproc import CTL_KERN, CTL_PROC, KERN_PROC_ARGS, process_args, process_node
-from ring3.calls.netbsd.sysctltree import ROOT, Kind, Node
+from ring3.calls.netbsd.sysctlnode import Asked, Kind, Node, Reply, whole
+from ring3.calls.netbsd.sysctlproc import CURPROC, answer
+from ring3.calls.netbsd.sysctltree import ROOT
 from ring3.calls.procarg import Pointer, WordOut
 from ring3.calls.sysarg import Address, OutBuf, Size, UInt
 from ring3.calls.syscall import syscall
-from ring3.errors import EFAULT, EINVAL, EISDIR, ENOENT, ENOMEM, ENOTDIR, EOPNOTSUPP, EPERM
+from ring3.errors import EFAULT, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM
 from ring3.proc.proc import Thread
 
 _MAXNAME: Final = 12
 _EOL, _QUERY, _CREATE, _CREATESYM, _DESTROY, _MMAP, _DESCRIBE = range(-1, -8, -1)
+_METAS: Final = range(_DESCRIBE, _EOL)       # what is asked about nodes; -1 may be a process
 _VERSION: Final = 0x0100_0000
 _VERSION_MASK: Final = 0xFF00_0000
 _READWRITE: Final = 0x70
 _PERMANENT: Final = 0x200
 _NODE: Final = struct.Struct("<Ii32sI4x16sQ24x")
-_SIZES: Final = {Kind.INT: 4, Kind.QUAD: 8, Kind.BOOL: 1}
+_SIZES: Final = {Kind.INT: 4, Kind.QUAD: 8, Kind.BOOL: 1}       # of what a node says it is
 _STRING_MAX: Final = 256
 
 
@@ -71,55 +73,46 @@ def sys___sysctl(
         raise EINVAL
     mib = read_name(t, name, namelen)
     room = fetch(t, WordRecord, oldlenp) if oldlenp else 0
-    data = _answer(t, mib, room if old else 0, new, newlen)
+    reply = _answer(t, mib, Asked((), room if old else 0, bool(old), new, newlen))
     if old:
-        t.proc.vm.copyout(old, data[:room])
+        t.proc.vm.copyout(old, reply.data)
     if oldlenp:
-        store(t, WordRecord, oldlenp, len(data))
-    if old and len(data) > room:
-        raise ENOMEM
+        store(t, WordRecord, oldlenp, reply.told)
+    if reply.refusal is not None:
+        raise reply.refusal
     return 0
 
 
-def _answer(t: Thread, mib: tuple[int, ...], room: int, new: int, newlen: int) -> bytes:
+def _answer(t: Thread, mib: tuple[int, ...], asked: Asked) -> Reply:
     """The value of a name; a new one is set."""
-    if mib[:2] == (CTL_KERN, KERN_PROC_ARGS) and mib[-1] >= 0:
-        if new:
-            raise EPERM
-        return _bytes(*process_args(t, mib[2:]))
-    if mib[0] == CTL_PROC and mib[-1] != _QUERY:
-        return _bytes(*process_node(t, mib[1:], _new_int(t, new, newlen)))
     node = ROOT
     for place, number in enumerate(mib):
+        rest = mib[place:]
+        if node.ask is not None and rest[-1] not in _METAS:
+            return node.ask(t, asked._replace(rest=rest))
         if number < 0:
-            return _meta(t, node, number, mib[place + 1 :], new, newlen)
+            return whole(_meta(t, node, number, rest[1:], asked), asked)
         if node.kind != Kind.NODE:
             raise ENOTDIR
-        found = next((child for child in node.children if child.number == number), None)
-        if found is None:
-            raise ENOENT
-        node = found
+        node = _child(node, number)
+    if node.ask is not None:
+        return node.ask(t, asked)
     if node.get is None:
         raise EISDIR
-    data = _bytes(node.kind, node.get(t, room))
-    if new:
-        _set(t, node, new, newlen)
-    return data
+    data = answer(node.kind, node.get(t, asked.room))
+    if asked.new:
+        _set(t, node, asked.new, asked.newlen)
+    return whole(data, asked)
 
 
-def _bytes(kind: Kind, value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        return value.to_bytes(_SIZES[kind], "little", signed=True)
-    return value + b"\0" if kind == Kind.STRING else value
-
-
-def _new_int(t: Thread, new: int, newlen: int) -> int | None:
-    """Raises EINVAL for another size."""
-    if not new:
-        return None
-    if newlen != 4:
-        raise EINVAL
-    return int.from_bytes(t.proc.vm.copyin(new, 4), "little", signed=True)
+def _child(node: Node, number: int) -> Node:
+    """Raises ENOENT.  Any process is below `proc` what the present one is."""
+    found = next((child for child in node.children if child.number == number), None)
+    if found is None and number > 0:
+        found = next((child for child in node.children if child.number == CURPROC), None)
+    if found is None:
+        raise ENOENT
+    return found
 
 
 def _set(t: Thread, node: Node, new: int, newlen: int) -> None:
@@ -133,7 +126,7 @@ def _set(t: Thread, node: Node, new: int, newlen: int) -> None:
 
 
 # --- nodes as such
-def _meta(t: Thread, node: Node, what: int, rest: Sequence[int], new: int, newlen: int) -> bytes:
+def _meta(t: Thread, node: Node, what: int, rest: Sequence[int], asked: Asked) -> bytes:
     """What is asked about a node rather than of it: its children, in order."""
     if what in (_CREATE, _CREATESYM, _DESTROY):
         raise EPERM
@@ -143,9 +136,9 @@ def _meta(t: Thread, node: Node, what: int, rest: Sequence[int], new: int, newle
         raise EINVAL
     if node.kind != Kind.NODE:
         raise ENOTDIR
-    if not new or newlen != _NODE.size:
+    if not asked.new or asked.newlen != _NODE.size:
         raise EINVAL
-    flags = int.from_bytes(t.proc.vm.copyin(new, _NODE.size)[:4], "little")
+    flags = int.from_bytes(t.proc.vm.copyin(asked.new, _NODE.size)[:4], "little")
     if flags & _VERSION_MASK != _VERSION:
         raise EINVAL
     return b"".join([_described(child) for child in sorted(node.children)])

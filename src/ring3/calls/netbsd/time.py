@@ -32,13 +32,14 @@ from ring3.calls.wait import usage_record
 from ring3.errors import EINTR, EINVAL, EPERM, ESRCH
 from ring3.proc import clocks
 from ring3.proc.cputime import process_ns, thread_ns, usage_now
+from ring3.proc.jails import may_know
 from ring3.proc.lwp import find_lwp
 from ring3.proc.proc import Proc, Thread
 from ring3.waiting import Interrupted
 
 CLOCK_REALTIME, CLOCK_VIRTUAL, CLOCK_PROF, CLOCK_MONOTONIC = range(4)
 CLOCK_PROCESS_CPUTIME: Final = 0x4000_0000
-CLOCK_THREAD_CPUTIME: Final = 0x8000_0000
+CLOCK_THREAD_CPUTIME: Final = 0x2000_0000
 _CPU_MASK: Final = CLOCK_PROCESS_CPUTIME | CLOCK_THREAD_CPUTIME
 _ABSTIME: Final = 1
 _REAL: Final = {CLOCK_REALTIME: clocks.REALTIME, CLOCK_MONOTONIC: clocks.MONOTONIC}
@@ -47,7 +48,7 @@ _RESOLUTION: Final = {CLOCK_REALTIME: 1, CLOCK_MONOTONIC: 1, CLOCK_VIRTUAL: 10_0
 
 BsdClock = Annotated[int, Number({
     CLOCK_REALTIME: "CLOCK_REALTIME", CLOCK_VIRTUAL: "CLOCK_VIRTUAL", CLOCK_PROF: "CLOCK_PROF", CLOCK_MONOTONIC: "CLOCK_MONOTONIC",
-    CLOCK_PROCESS_CPUTIME: "CLOCK_PROCESS_CPUTIME_ID", CLOCK_THREAD_CPUTIME - (1 << 32): "CLOCK_THREAD_CPUTIME_ID",
+    CLOCK_PROCESS_CPUTIME: "CLOCK_PROCESS_CPUTIME_ID", CLOCK_THREAD_CPUTIME: "CLOCK_THREAD_CPUTIME_ID",
 })]
 
 
@@ -59,7 +60,7 @@ def _cpu_subject(t: Thread, clock: int) -> Proc | Thread | None:
     number = word & ~_CPU_MASK
     if word & _CPU_MASK == CLOCK_PROCESS_CPUTIME:
         p = t.proc if not number else t.system.procs.get(number)
-        if p is None or not p.threads:
+        if p is None or not p.threads or not may_know(t.proc, p):
             raise ESRCH
         return p
     if word & _CPU_MASK == CLOCK_THREAD_CPUTIME:
@@ -81,6 +82,16 @@ def now(t: Thread, clock: int) -> int:
     return process_ns(subject) if isinstance(subject, Proc) else thread_ns(subject)
 
 
+def resolution(t: Thread, clock: int) -> int:
+    """How fine a clock is, ns.  Raises EINVAL, ESRCH."""
+    ns = _RESOLUTION.get(clock)
+    if ns is None:
+        if _cpu_subject(t, clock) is None:
+            raise EINVAL
+        ns = 1
+    return ns
+
+
 @syscall(pledge="stdio")
 def sys___clock_gettime50(t: Thread, clock: BsdClock, tp: TimespecOut) -> int:
     """What a clock shows.  EINVAL, EFAULT."""
@@ -91,11 +102,7 @@ def sys___clock_gettime50(t: Thread, clock: BsdClock, tp: TimespecOut) -> int:
 @syscall(pledge="stdio")
 def sys___clock_getres50(t: Thread, clock: BsdClock, tp: TimespecOut) -> int:
     """How fine a clock is."""
-    ns = _RESOLUTION.get(clock)
-    if ns is None:
-        if _cpu_subject(t, clock) is None:
-            raise EINVAL
-        ns = 1
+    ns = resolution(t, clock)
     if tp:
         store(t, Timespec, tp, ns)
     return 0

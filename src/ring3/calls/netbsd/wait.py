@@ -47,6 +47,11 @@ def _neutral(options: int) -> WaitOptions:
 @syscall(pledge="stdio")
 async def sys___wait450(t: Thread, pid: Pid, status: StatusOut, options: BsdWaitOptions, rusage: RusageOut) -> int:
     """Wait for a child to change state."""
+    return await wait4(t, pid, status, options, rusage, Rusage)
+
+
+async def wait4(t: Thread, pid: int, status: int, options: int, rusage: int, record: type) -> int:
+    """The call with usage in one record's layout.  Raises EINVAL, ESRCH, ECHILD, EFAULT."""
     wanted = _neutral(options) | _O.EXITED
     if pid == _INT_MIN:
         raise ESRCH
@@ -62,7 +67,7 @@ async def sys___wait450(t: Thread, pid: Pid, status: StatusOut, options: BsdWait
     if status:
         store(t, WaitStatus, status, event.status)
     if rusage:
-        store(t, Rusage, rusage, usage_record(event.usage))
+        store(t, record, rusage, usage_record(event.usage))
     return event.proc.pid
 
 

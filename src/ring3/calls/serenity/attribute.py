@@ -1,6 +1,7 @@
 """SerenityOS's calls that tell and change what a file is: stat, faccessat, chmod, chown, times.
 
 Only the owner and root change anything, the times too, whoever may write the file; chown drops the set-id bits of every file.
+Of a file without an inode little is known: of a pipe and a socket that it is one, everything else is EBADF.
 Stated result: the mode of a symbolic link itself is not changed (EOPNOTSUPP).
 Source: VirtualFileSystem.cpp, Kernel/Syscalls/{stat,faccessat,chmod,chown,utime,utimensat}.cpp (reference, sections 4.5 to 4.9).
 """
@@ -13,6 +14,7 @@ from typing import Annotated, Final, NamedTuple
 from ring3.abi.filerecords import RawTimespec, Seconds, UtimBuf
 from ring3.abi.flags import AT_FDCWD, S_IFMT, S_ISGID, S_ISUID, Access, FileType
 from ring3.abi.records import Attr, AttrChange
+from ring3.calls.serenity.anonymous import AnonymousFile
 from ring3.calls.serenity.argument import Params, Path, copy_path
 from ring3.calls.serenity.place import PathAt, find, find_for
 from ring3.calls.sysarg import AccessMode, DirFd, Fd, Int, Mode, Size
@@ -23,11 +25,13 @@ from ring3.proc.proc import Thread
 from ring3.vfs.access import is_owner, permission
 from ring3.vfs.dentry import Dentry
 from ring3.vfs.file import File
+from ring3.vfs.inodewatch import InodeWatcher
 
 AT_SYMLINK_NOFOLLOW, AT_EACCESS = 0x100, 0x400
 UTIME_OMIT, UTIME_NOW = -1, -2
 _SECOND: Final = 1_000_000_000
 _SETID: Final = S_ISUID | S_ISGID
+_BARE: Final = (FileType.FIFO, FileType.SOCK)
 _AT_FLAGS: Final = {AT_SYMLINK_NOFOLLOW: "AT_SYMLINK_NOFOLLOW", AT_EACCESS: "AT_EACCESS"}
 
 AtFlagBits = Annotated[int, Bits(_AT_FLAGS)]
@@ -53,8 +57,13 @@ def sys_stat(t: Thread, params: Annotated[StatParams, Params(StatParams, "<QQQii
 
 @syscall(pledge="stdio")
 def sys_fstat(t: Thread, fd: Fd, out: StatOut) -> int:
-    """What an open file is.  EBADF, EFAULT."""
-    out.put(t.proc.fds.get(fd).getattr())
+    """What an open file is.  EBADF, for what is not of a file system too; EFAULT."""
+    file = t.proc.fds.get(fd)
+    if isinstance(file, AnonymousFile | InodeWatcher):
+        raise EBADF
+    attr = file.getattr()
+    kind = attr.mode & S_IFMT
+    out.put(Attr(0, 0, kind, *(0,) * 10) if file.dentry is None and kind in _BARE else attr)
     return 0
 
 
@@ -131,7 +140,11 @@ def sys_chmod(t: Thread, params: Annotated[ChmodParams, Params(ChmodParams, "<i4
 
 @syscall(pledge="fattr")
 def sys_fchmod(t: Thread, fd: Fd, mode: Mode) -> int:
-    """chmod of an open file.  EBADF for what is no file of a file system."""
+    """chmod of an open file, or of the one that binding a socket will make.  EBADF for what is no file of a file system."""
+    if t.proc.fds.get(fd).is_socket:
+        from ring3.calls.serenity import socketfile
+
+        return socketfile.set_mode(t, fd, mode)
     return _chmod(t, _inode(t, fd), mode)
 
 
@@ -169,7 +182,11 @@ def sys_chown(t: Thread, params: Annotated[ChownParams, Params(ChownParams, "<QQ
 
 @syscall(pledge="chown")
 def sys_fchown(t: Thread, fd: Fd, uid: Owner, gid: Owner) -> int:
-    """chown of an open file.  EBADF for what is no file of a file system."""
+    """chown of an open file, or of the one that binding a socket will make.  EBADF for what is no file of a file system."""
+    if t.proc.fds.get(fd).is_socket:
+        from ring3.calls.serenity import socketfile
+
+        return socketfile.set_owner(t, fd, uid, gid)
     return _chown(t, _inode(t, fd), uid, gid)
 
 

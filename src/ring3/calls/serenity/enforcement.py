@@ -1,8 +1,9 @@
 """What SerenityOS looks at before every system call, and at every fault: the stack pointer, and where the call comes from.
 
 The rows of its table look first (`Checked`), whatever the call, whether there is one of that number, whoever watches or confines;
-what is wrong is a SIGSEGV at the caller and the call is not made.  Where a handler takes that signal, it returns behind the
-instruction with every register as it was, where the original goes on to make the call inside of the handler's frame.
+what is wrong is a SIGSEGV at the caller and the call is not made.  Where a handler takes that signal nothing is said of it, as
+there; it returns behind the instruction with every register as it was, where the original goes on to make the call inside of the
+handler's frame.
 
 Not here: what sets the marks (`memory.py`, exec), the handler's frame.
 Source: MemoryManager::validate_syscall_preconditions, page_fault_handler, handle_crash (reference, section 1.15).
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.flags import Prot
-from ring3.abi.signals import SI_KERNEL, SigInfo, Signal
+from ring3.abi.signals import SI_KERNEL, SIG_DFL, SIG_IGN, SigInfo, Signal, bit
 from ring3.abi.x86 import ORIG_RAX, RAX, RIP, RSP
 from ring3.calls.syscall import JUST_RETURN, Bound, Syscall, Sysent
 from ring3.errors import ENOSYS
@@ -52,11 +53,17 @@ def fault_of(t: Thread, regs: memoryview) -> str | None:
 
 
 def crash(t: Thread, fault: str) -> int:
-    """The call is not made: the thread gets SIGSEGV, for its handler or to die of."""
+    """The call is not made: the thread gets SIGSEGV, for its handler or to die of, which is told."""
     t.cpu.regs[RAX] = t.cpu.regs[ORIG_RAX]
-    tell(t, Decision("call", "SIGSEGV", fault, call_of(t), ""))
+    if not _takes(t, Signal.SIGSEGV):
+        tell(t, Decision("call", "SIGSEGV", fault, call_of(t), ""))
     signals.force(t, signals.kernel_signal(Signal.SIGSEGV))
     return JUST_RETURN
+
+
+def _takes(t: Thread, signo: int) -> bool:
+    """Whether a handler of the program's will be entered for a signal that is forced on it now (handle_crash asks the same)."""
+    return t.proc.actions.table[signo].handler not in (SIG_DFL, SIG_IGN) and not t.sigmask & bit(signo)
 
 
 def fault_signal(t: Thread, fault: Fault) -> SigInfo:
@@ -64,7 +71,8 @@ def fault_signal(t: Thread, fault: Fault) -> SigInfo:
     if fault.code != SI_KERNEL and fault.signal in (Signal.SIGSEGV, Signal.SIGBUS):
         stack = t.proc.vm.find(t.cpu.regs[RSP])
         if stack is None or stack.traits is None or not stack.traits.marks & STACK:
-            tell(t, Decision("call", "SIGSEGV", BAD_STACK, f"page fault at {fault.addr:#x}", ""))
+            if not _takes(t, Signal.SIGSEGV):
+                tell(t, Decision("call", "SIGSEGV", BAD_STACK, f"page fault at {fault.addr:#x}", ""))
             return SigInfo(Signal.SIGSEGV, fault.code, addr=fault.addr)
     return SigInfo(fault.signal, fault.code, addr=fault.addr)
 

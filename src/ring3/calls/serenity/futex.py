@@ -1,6 +1,8 @@
 """futex of SerenityOS: its numbers, its order of checks, its errors.  The waiting lines are everybody's (`proc/futex.py`).
 
-A wait that a signal ends is a result, 0, and not made again.  Nothing is woken for a count of 0.
+A wait that a signal ends is a result, 0, and not made again.  Nothing is woken for a count of 0, and nothing looked at.
+Oddities of the original: a count of those to move stands where other operations have their timeout, and is read as one (EFAULT
+for every number that is no address: LibC moves none); WAKE_OP with a shifted argument is EINVAL.
 Source: Kernel/Syscalls/futex.cpp (reference, section 4.8).
 """
 
@@ -43,7 +45,6 @@ _COMPARED: Final[Mapping[int, Callable[[int, int], bool]]] = MappingProxyType({
     4: lambda old, arg: old > arg,
     5: lambda old, arg: old >= arg,
 })
-_SHIFT: Final = 8
 
 
 class _Operation(Unsigned32):
@@ -78,21 +79,33 @@ async def sys_futex(t: Thread, params: Annotated[FutexParams, Params(FutexParams
         raise ENOSYS
     if command in (_WAIT, _WAIT_BITSET):
         return await _wait(t, params, absolute=command == _WAIT_BITSET, bitset=params.value3 if command != _WAIT else ALL_BITS)
-    futexes: Futexes = t.system.futexes
-    private = bool(params.op & _PRIVATE)
-    first = futexes.key(t, params.address, private=private)
-    if command == _WAKE:
-        return futexes.wake(first, params.value)
-    if command == _WAKE_BITSET:
-        if not params.value3:
+    if command in (_WAKE, _WAKE_BITSET):
+        if command == _WAKE_BITSET and not params.value3:
             raise EINVAL
-        return futexes.wake(first, params.value, params.value3)
-    second = futexes.key(t, params.address2, private=private)
-    if command == _WAKE_OP:
-        return _wake_op(t, params, futexes.wake, first, second)
-    word = futexes.load(t, params.address)
-    if command == _CMP_REQUEUE and word != params.value3:
+        return _wake(t, params, params.address, params.value, ALL_BITS if command == _WAKE else params.value3)
+    return _wake_op(t, params) if command == _WAKE_OP else _requeue(t, params, compares=command == _CMP_REQUEUE)
+
+
+def _wake(t: Thread, params: FutexParams, addr: int, count: int, bitset: int = ALL_BITS) -> int:
+    """Raises EINVAL, EFAULT, unless nobody is to be woken anyway."""
+    if not count:
+        return 0
+    futexes: Futexes = t.system.futexes
+    return futexes.wake(futexes.key(t, addr, private=bool(params.op & _PRIVATE)), count, bitset)
+
+
+def _requeue(t: Thread, params: FutexParams, *, compares: bool) -> int:
+    """Wake some, have others wait for the second word; the second address is looked at only where somebody waits."""
+    futexes: Futexes = t.system.futexes
+    if params.timeout:
+        copy_time(t, params.timeout)
+    word, private = futexes.load(t, params.address), bool(params.op & _PRIVATE)
+    if compares and word != params.value3:
         raise EAGAIN
+    first = futexes.key(t, params.address, private=private)
+    if not futexes.lines.get(first):
+        return 0
+    second = futexes.key(t, params.address2, private=private)
     return sum(futexes.requeue(first, second, params.value, params.timeout & _MASK))
 
 
@@ -105,9 +118,9 @@ async def _wait(t: Thread, params: FutexParams, *, absolute: bool, bitset: int) 
             deadline += t.system.now_ns()
         elif params.op & _REALTIME:
             deadline += t.system.now_ns() - time.time_ns()
-    key = futexes.key(t, params.address, private=bool(params.op & _PRIVATE))
     if not bitset:
         raise EINVAL
+    key = futexes.key(t, params.address, private=bool(params.op & _PRIVATE))
     if futexes.load(t, params.address) != params.value:
         raise EAGAIN
     waiter = Waiter(t, key, bitset)
@@ -123,15 +136,15 @@ async def _wait(t: Thread, params: FutexParams, *, absolute: bool, bitset: int) 
     return 0
 
 
-def _wake_op(t: Thread, params: FutexParams, wake: Callable[..., int], first: Any, second: Any) -> int:
+def _wake_op(t: Thread, params: FutexParams) -> int:
     """Change the second word, wake waiters of the first, and of the second if its old value compares."""
     futexes: Futexes = t.system.futexes
     encoded = params.value3
     op, comparison, argument, compared = encoded >> 28, encoded >> 24 & 15, encoded >> 12 & 0xFFF, encoded & 0xFFF
-    if op & _SHIFT:
-        argument = 1 << (argument & 31)
-    store = _STORED.get(op & ~_SHIFT)
+    store = _STORED.get(op)
     if store is None:
+        raise EINVAL
+    if params.address2 & 3:
         raise EINVAL
     old = futexes.load(t, params.address2)
     while True:
@@ -139,12 +152,12 @@ def _wake_op(t: Thread, params: FutexParams, wake: Callable[..., int], first: An
         if found == old:
             break
         old = found
-    woken = wake(first, params.value)
+    woken = _wake(t, params, params.address, params.value)
     count = params.timeout & _MASK
     if count:
         holds = _COMPARED.get(comparison)
         if holds is None:
             raise EINVAL
         if holds(old, compared):
-            woken += wake(second, count)
+            woken += _wake(t, params, params.address2, count)
     return woken

@@ -149,10 +149,24 @@ def _vectors(t: Thread, addr: int, count: int) -> list[tuple[int, int]]:
 
 @syscall(pledge="stdio")
 def sys_readv(t: Thread, fd: Fd, vectors: OutVectors, count: Int) -> Answer:
-    """Read into several buffers.  EINVAL, EFAULT, EBADF, EISDIR."""
+    """Read into several buffers, each a read of its own: what has to be waited for is waited for once for each.
+
+    EINVAL, EFAULT, EBADF, EISDIR.
+    """
     ranges = _vectors(t, vectors, count)
     file = _to_read(t, fd)
-    return receive(t, file, _buffers(t, ranges), lambda _done, want: file.read(want), wait=not file.nonblocking)
+    if file.queue is None or len(ranges) == 1:
+        return receive(t, file, _buffers(t, ranges), lambda _done, want: file.read(want), wait=not file.nonblocking)
+    return _one_by_one(t, file, ranges)
+
+
+async def _one_by_one(t: Thread, file: File, ranges: list[tuple[int, int]]) -> int:
+    """What a refusal leaves unread is lost, and so is what was read before it."""
+    total = 0
+    for each in ranges:
+        done = receive(t, file, _buffers(t, [each]), lambda _done, want: file.read(want), wait=not file.nonblocking)
+        total += done if isinstance(done, int) else await done
+    return total
 
 
 @syscall(pledge="stdio")

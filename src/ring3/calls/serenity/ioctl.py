@@ -24,6 +24,7 @@ from ring3.calls.sysarg import Fd
 from ring3.calls.sysarg_files import NamedValue, RequestArg
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, EIO, ENOTIMPL, ENOTTY, EPERM
+from ring3.proc.jails import known_procs
 from ring3.proc.proc import Thread
 from ring3.vfs import tty
 from ring3.vfs.file import File
@@ -106,7 +107,7 @@ def _set_modes(t: Thread, fd: int, request: int, arg: int) -> int:
 def _set_group(t: Thread, fd: int, arg: int) -> int:
     """The group in the foreground: the argument itself.  Raises EINVAL for none, EPERM for one of another session."""
     group = (arg & 0x7FFF_FFFF) - (arg & 0x8000_0000)
-    members = [p for p in t.system.procs.values() if p.pgrp == group] if group > 0 else []
+    members = [p for p in known_procs(t) if p.pgrp == group] if group > 0 else []
     if not members:
         raise EINVAL
     if members[0].session is not t.proc.session:

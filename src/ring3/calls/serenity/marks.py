@@ -13,6 +13,7 @@ from ring3.calls.procarg import Bits
 from ring3.calls.serenity import regions
 from ring3.calls.serenity.argument import Params
 from ring3.calls.serenity.memory import NAME
+from ring3.calls.serenity.place import PathAt
 from ring3.calls.sysarg import Addr, OutBuf, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EFAULT, EINVAL, EPERM
@@ -58,7 +59,7 @@ class NameParams(NamedTuple):
 
     addr: Addr
     size: Size
-    name: Addr
+    name: PathAt
     name_length: Size
 
 

@@ -5,8 +5,8 @@ errors of all checks are the original's, MAP_FIXED without its promise included:
 `prot`.  Where regions are and what they are made of: `regions.py`, `wx.py`; marks and names: `marks.py`;
 advice: `purging.py`.
 
-Stated results: the pages of a shared mapping beyond the end of the file are there, and SIGBUS, whether another process maps it
-already or not; MAP_PRIVATE of an anonymous file is private at once, not from the next fork on.
+Stated results: the pages of a mapping beyond the end of the file are there, and SIGBUS; MAP_PRIVATE of an anonymous file is private
+at once, not from the next fork on.
 Source: Kernel/Syscalls/mmap.cpp (reference, section 1.17).
 """
 
@@ -20,6 +20,8 @@ from ring3.calls.procarg import Bits
 from ring3.calls.serenity import regions
 from ring3.calls.serenity.anonymous import AnonymousFile
 from ring3.calls.serenity.argument import PATH_MAX, Params, Text
+from ring3.calls.serenity.extents import SharedFile
+from ring3.calls.serenity.place import PathAt
 from ring3.calls.serenity.wx import check_prot, check_region
 from ring3.calls.sysarg import Addr, Fd, Offset64, Size
 from ring3.calls.syscall import syscall
@@ -28,7 +30,7 @@ from ring3.proc.memlimits import check_total
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File
 from ring3.vfs.mapping import VnodeObject
-from ring3.vm.region import PAGE, Region, SharedAnonymous, VMObject
+from ring3.vm.region import PAGE, Region, SharedAnonymous, VMObject, page_ceil
 from ring3.vm.traits import MMAP, STACK, Purgeable, Traits
 
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_STACK = 1, 2, 0x10, 0x20, 0x40
@@ -55,7 +57,7 @@ class MmapParams(NamedTuple):
     flags: MapWord
     fd: Fd
     offset: Offset64
-    name: Addr
+    name: PathAt
     name_length: Size
 
 
@@ -89,6 +91,8 @@ def sys_mmap(t: Thread, params: Annotated[MmapParams, Params(MmapParams, "<QQQII
         if p.flags & MAP_PURGEABLE:
             traits.purgeable = Purgeable()
     start = _place(t, p, size, alignment)
+    if isinstance(backing, SharedFile):
+        backing.check()
     region = Region(
         start, start + size, p.prot & 7, object=backing, offset=0 if anonymous else p.offset, shared=shared,
         noreserve=bool(p.flags & MAP_NORESERVE), max_prot=7 if not shared or traits.most & _WRITE else 5, label=name or b"",
@@ -122,13 +126,13 @@ def _of_file(t: Thread, p: MmapParams, traits: Traits, *, shared: bool) -> VMObj
     if p.offset + p.size > _MAX_OFFSET - PAGE:
         raise EOVERFLOW
     traits.most = _READ | _EXEC | (_WRITE if file.can_write else 0)
-    backing = _object_of(t, file, p.offset, traits)
+    backing = _object_of(t, file, p.offset, traits, end=p.offset + regions.round_up(p.size) if shared else 0)
     backing.host_fd(write=shared and file.can_write)
     return backing
 
 
-def _object_of(t: Thread, file: File, offset: int, traits: Traits) -> VMObject:
-    """The pages of an open file.  Raises ENODEV for what has none."""
+def _object_of(t: Thread, file: File, offset: int, traits: Traits, *, end: int) -> VMObject:
+    """The pages of an open file, shared ones up to `end`.  Raises ENODEV for what has none."""
     vnode = file.vnode
     if vnode is None or vnode.type != FileType.REG:
         raise ENODEV
@@ -136,6 +140,10 @@ def _object_of(t: Thread, file: File, offset: int, traits: Traits) -> VMObject:
         if offset:
             raise EINVAL
         traits.purgeable = file.purgeable
+    elif end:
+        return SharedFile(
+            t.system, end, vnode, file.dentry, t.proc.fs.root, name=file.label, moved=t.system.object_moved, file=file,
+        )
     return VnodeObject(vnode, file.dentry, t.proc.fs.root, name=file.label, moved=t.system.object_moved, file=file)
 
 
@@ -196,10 +204,16 @@ def sys_mremap(t: Thread, params: Annotated[RemapParams, Params(RemapParams, "<Q
     vm = t.proc.vm
     region = regions.whole(vm, *regions.expand(params.old, params.old_size))
     traits = regions.changeable(region)
-    is_file = region.shared and isinstance(region.object, VnodeObject) and not regions.is_anonymous(region)
+    found = region.object
+    is_file = region.shared and isinstance(found, VnodeObject) and not regions.is_anonymous(region)
     if not is_file or not params.flags & MAP_PRIVATE or params.flags & (MAP_ANONYMOUS | MAP_NORESERVE):
         raise ENOTIMPL
-    private = Region(region.start, region.end, region.prot, object=region.object, offset=region.offset, label=region.label)
+    assert isinstance(found, VnodeObject)
+    if region.offset + region.length > page_ceil(found.vnode.getattr().size):
+        regions.release(vm, region.start, region.end)
+        raise EINVAL("the file ends before the mapping does, which is gone now")
+    pages = VnodeObject(found.vnode, found.dentry, found.root, name=found.name, moved=found.moved, file=found.file)
+    private = Region(region.start, region.end, region.prot, object=pages, offset=region.offset, label=region.label)
     private.traits = Traits(MMAP, region.prot, most=traits.most)
     vm.map(private)
     return private.start

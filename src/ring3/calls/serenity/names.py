@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from ring3.abi.flags import AT_FDCWD, S_IFMT, S_ISGID, S_ISUID, Access, FileType
 from ring3.abi.records import Attr
 from ring3.calls.serenity.argument import Params, Path, copy_path
-from ring3.calls.serenity.place import PathAt, allow, base, find, not_sticky, read_only
+from ring3.calls.serenity.place import PathAt, allow, base, find, not_sticky, read_only, told_path
 from ring3.calls.sysarg import Decoder, DirFd, Fd, Mode, Size
 from ring3.calls.sysarg_files import Bits, DeviceNumber, NodeMode, StringResult
 from ring3.calls.syscall import syscall
@@ -203,7 +203,7 @@ def _child(ctx: NameiContext, here: Dentry, name: bytes) -> Dentry | None:
         return here
     unveiled(ctx, here, name, Access.EXISTS)
     try:
-        return here.child(name).top()
+        return here.child(name).top(ctx.rules.system)
     except ENOENT:
         return None
 
@@ -352,7 +352,7 @@ class RealpathParams(NamedTuple):
 def sys_realpath(t: Thread, params: Annotated[RealpathParams, Params(RealpathParams, "<QQQQ")]) -> int:
     """The path of a file without links and dots, as much as fits; its whole length, the zero counted.  ENOENT …"""
     dentry = find(t, AT_FDCWD, params.path)
-    return _copy_out(t, params.buffer, params.size, dentry.path(t.proc.fs.root) + b"\0")
+    return _copy_out(t, params.buffer, params.size, told_path(t, dentry) + b"\0")
 
 
 # --- where a process stands
@@ -361,8 +361,7 @@ def sys_getcwd(t: Thread, buf: PathTextAt, size: Size) -> int:
     """The path of the current directory, as much as fits; its whole length, the zero counted.  EINVAL, EFAULT."""
     if size >> 63:
         raise EINVAL
-    fs = t.proc.fs
-    return _copy_out(t, buf, size, fs.cwd.path(fs.root) + b"\0")
+    return _copy_out(t, buf, size, told_path(t, t.proc.fs.cwd) + b"\0")
 
 
 def _enter(t: Thread, dentry: Dentry | None) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, NamedTuple
 
-from ring3.abi.flags import Access, FileType, MountFlags, OpenFlags
+from ring3.abi.flags import AT_FDCWD, Access, FileType, MountFlags, OpenFlags
 from ring3.calls.serenity.argument import Params, Path
 from ring3.calls.serenity.place import allow, base, most_descriptors, read_only
 from ring3.calls.sysarg import DirFd, Mode
@@ -64,9 +64,7 @@ def sys_open(t: Thread, params: Annotated[OpenParams, Params(OpenParams, "<i4xQQ
     p = t.proc
     if p.fds.lowest() >= most_descriptors(t):
         raise EMFILE
-    at = base(t, params.dirfd)
-    if at is not None and not at.vnode.is_dir:
-        raise ENOTDIR
+    at = _directory(t, params.dirfd)
     if options & O_CREAT and options & O_DIRECTORY:
         raise EINVAL
     file = _open(t, path, options, params.mode & 0o777, at)
@@ -78,6 +76,15 @@ def sys_open(t: Thread, params: Annotated[OpenParams, Params(OpenParams, "<i4xQQ
         file.close()
         raise
     return _install(t, file, options)
+
+
+def _directory(t: Thread, dirfd: int) -> Dentry | None:
+    """What a path begins at.  Raises EBADF, ENOTDIR for anything but a directory, EINVAL for one without a name."""
+    if dirfd != AT_FDCWD:
+        vnode = t.proc.fds.get(dirfd).vnode
+        if vnode is None or not vnode.is_dir:
+            raise ENOTDIR
+    return base(t, dirfd)
 
 
 def _install(t: Thread, file: File, options: int) -> int:
@@ -164,6 +171,8 @@ def check_open(t: Thread, dentry: Dentry, options: int) -> None:
     kind = vnode.type
     if kind == FileType.LNK:
         raise ELOOP
+    if kind == FileType.REG and flags & MountFlags.NOREGULAR:
+        raise EACCES("no regular files on this file system")
     if options & O_DIRECTORY and kind != FileType.DIR:
         raise ENOTDIR
     attr = vnode.getattr()

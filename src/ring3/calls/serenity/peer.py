@@ -7,19 +7,14 @@ Source: Process::from_pid_in_same_jail, Thread::from_tid, Process::do_kill (refe
 from __future__ import annotations
 
 from ring3.errors import ESRCH
+from ring3.proc.jails import may_know
 from ring3.proc.proc import Proc, Thread, ThreadState
-
-
-def peers(t: Thread) -> list[Proc]:
-    """All processes the caller may know of."""
-    jail = t.proc.jail
-    return [p for p in t.system.procs.values() if jail is None or p.jail is jail]
 
 
 def find_peer(t: Thread, pid: int) -> Proc:
     """The process with this id, one that ended and was not waited for too.  Raises ESRCH."""
     p = t.system.procs.get(pid)
-    if p is None or (t.proc.jail is not None and p.jail is not t.proc.jail):
+    if p is None or not may_know(t.proc, p):
         raise ESRCH
     return p
 

@@ -14,7 +14,7 @@ from ring3.abi.records import Attr
 from ring3.calls.serenity.argument import PATH_MAX, copy_text
 from ring3.calls.sysarg import InBuffer, quote
 from ring3.errors import EACCES, EBADF, EINVAL, EROFS, Errno
-from ring3.proc.lookup import namei_context
+from ring3.proc.lookup import below, namei_context
 from ring3.proc.proc import Rlimit, Thread
 from ring3.vfs.access import permission
 from ring3.vfs.dentry import Dentry
@@ -27,9 +27,11 @@ _SEEKABLE: Final = frozenset((FileType.REG, FileType.DIR, FileType.BLK, FileType
 
 
 class PathBytes(InBuffer):
-    """The address of a path in a register; its length stands in the next."""
+    """The address of a path, or another text; its length stands in the next register or field."""
 
     def show_beside(self, t: Thread, value: Any, behind: Any) -> str:
+        if not value:
+            return self.show(t, value)
         try:
             return quote(copy_text(t, value, min(behind, PATH_MAX)), None)
         except (Errno, TypeError):
@@ -84,6 +86,15 @@ def read_only(t: Thread, path: bytes, at: Dentry | None) -> type[Errno]:
     except EACCES:
         return EACCES
     return EROFS
+
+
+def told_path(t: Thread, dentry: Dentry) -> bytes:
+    """A file's absolute path as its program calls it: what lies below the emulation root is found without naming that."""
+    p = t.proc
+    path = dentry.path(p.fs.root)
+    if p.emulation is None or p.emulation[1] is not p.fs.root:
+        return path
+    return below(p.emulation[0].path(p.fs.root), path)
 
 
 def most_descriptors(t: Thread) -> int:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Final, NamedTuple
 
-from ring3.abi.filerecords import PollFd, RawTimespec, Seconds
+from ring3.abi.filerecords import PollFd
 from ring3.abi.flags import Poll
 from ring3.abi.procrecords import SigSet
 from ring3.calls.guest import fetch
 from ring3.calls.place import opened
 from ring3.calls.poll import PollSet, poll_with_mask
 from ring3.calls.serenity.argument import Params
+from ring3.calls.serenity.signal import copy_time
 from ring3.calls.sysarg import Addr, UInt
 from ring3.calls.sysarg_arrays import PollArray
 from ring3.calls.sysarg_files import InOut
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
-from ring3.errors import EINVAL, ENOBUFS
+from ring3.errors import ENOBUFS
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File
 
@@ -29,7 +30,6 @@ _IN, _OUT = 1, 4
 _ENDED: Final = int(Poll.HUP | Poll.ERR)
 _READABLE: Final = int(Poll.IN)
 _WRITABLE: Final = int(Poll.OUT)
-_SECOND: Final = 1_000_000_000
 
 
 class PollParams(NamedTuple):
@@ -75,16 +75,9 @@ def _read(t: Thread, addr: int, count: int) -> _Asked:
 
 @syscall(pledge="stdio")
 def sys_poll(t: Thread, params: Annotated[PollParams, Params(PollParams, "<QI4xQQ")]) -> Answer:
-    """Wait until one of several descriptors is ready.  Raises ENOBUFS for 1024 and more, EFAULT, EINVAL, EBADF, EINTR."""
+    """Wait until one of several descriptors is ready.  Raises ENOBUFS for 1024 and more, EFAULT, EBADF, EINTR."""
     if params.nfds >= MOST:
         raise ENOBUFS
-    timeout_ns = _timeout(fetch(t, RawTimespec, params.timeout)) if params.timeout else None
+    timeout_ns = max(copy_time(t, params.timeout), 0) if params.timeout else None      # whatever its parts are
     sigmask: int | None = fetch(t, SigSet, params.sigmask) if params.sigmask else None
     return poll_with_mask(t, _read(t, params.fds, params.nfds), InOut(t, 0, timeout_ns, None), sigmask)
-
-
-def _timeout(time: Seconds) -> int:
-    """How long in ns, nothing for what lies before.  Raises EINVAL for a fraction out of range."""
-    if not 0 <= time.fraction < _SECOND:
-        raise EINVAL
-    return max(time.seconds * _SECOND + time.fraction, 0)

@@ -11,11 +11,12 @@ from typing import Annotated, Final, NamedTuple
 from ring3.abi.flags import CloneFlags
 from ring3.abi.signals import Signal
 from ring3.calls.serenity.argument import Params, copy_text
-from ring3.calls.serenity.peer import find_peer, peers
+from ring3.calls.serenity.peer import find_peer
 from ring3.calls.sysarg import Addr, Pid, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.calls.timer import set_alarm
 from ring3.errors import ECHILD, EINVAL, ENAMETOOLONG, EPERM, ESRCH
+from ring3.proc.jails import known_procs
 from ring3.proc.lifecycle import disown, fork_process
 from ring3.proc.proc import Proc, Session, Thread
 from ring3.proc.tasks import tasks_of
@@ -97,7 +98,7 @@ def sys_setpgid(t: Thread, pid: Pid, pgid: Pid) -> int:
     if target.session.sid == target.pid or target.session is not p.session:
         raise EPERM
     group = pgid or target.pid
-    session = next((other.session for other in peers(t) if other.pgrp == group), None)
+    session = next((other.session for other in known_procs(t) if other.pgrp == group), None)
     if session is not p.session and (session is not None or group != target.pid):
         raise EPERM
     target.pgrp = group

@@ -21,6 +21,7 @@ from ring3.calls.syscall import syscall
 from ring3.errors import EACCES, EBUSY, EFAULT, EINVAL, ENOMEM, ENOTSUP, EPERM, ESRCH, from_oserror
 from ring3.proc import signals, tracing
 from ring3.proc.proc import Thread, ThreadState
+from ring3.proc.targets import known_thread
 from ring3.proc.tasks import tasks_of
 from ring3.proc.tracing import TracedRegisters
 from ring3.vm.region import SharedAnonymous
@@ -63,7 +64,7 @@ def sys_ptrace(t: Thread, params: Annotated[PtraceParams, Params(PtraceParams, "
         return 0
     if params.tid == p.pid:
         raise EINVAL
-    peer = t.system.threads.get(params.tid)
+    peer = known_thread(t, params.tid)
     if peer is None or peer.state is ThreadState.DEAD:
         raise ESRCH
     _check_access(t, peer)

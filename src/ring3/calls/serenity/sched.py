@@ -14,6 +14,7 @@ from ring3.calls.sysarg import Decoder, Int, Kind, Number, Pid
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, EPERM, ESRCH
 from ring3.proc.proc import Thread, ThreadState
+from ring3.proc.targets import known_thread
 from ring3.proc.tasks import task_of
 
 _PROCESS, _THREAD = 0, 1
@@ -78,7 +79,7 @@ def _target(t: Thread, params: SchedulerParams) -> Thread:
     ESRCH.  Only root sees threads of others.  Raises EINVAL, ESRCH, EPERM.
     """
     if params.mode == _THREAD:
-        found = t if not params.id else t.system.threads.get(params.id)
+        found = t if not params.id else known_thread(t, params.id)
         if found is not None and found.proc is not t.proc and t.proc.cred.euid != 0:
             raise EPERM
     elif params.mode == _PROCESS:

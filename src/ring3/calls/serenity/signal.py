@@ -37,13 +37,14 @@ from ring3.calls.procarg import (
     SigSetAt,
     SigSetOut,
 )
-from ring3.calls.serenity.peer import find_own_thread, find_peer, may_touch, peers
+from ring3.calls.serenity.peer import find_own_thread, find_peer, may_touch
 from ring3.calls.serenity.regions import become_stack
 from ring3.calls.signal import change_mask, suspend
 from ring3.calls.sysarg import Pid, SigNo
 from ring3.calls.syscall import syscall
 from ring3.errors import EAGAIN, EINTR, EINVAL, ENOMEM, EPERM, ESRCH, Errno
 from ring3.proc import signals
+from ring3.proc.jails import known_procs
 from ring3.proc.proc import Proc, Thread
 from ring3.waiting import Interrupted, sleep_on
 
@@ -188,7 +189,7 @@ def deliver(t: Thread, target: Thread, signo: int) -> None:
 def send_to_group(t: Thread, pgrp: int, signo: int) -> None:
     """do_killpg: 0 is the caller's own group.  Raises ESRCH for nobody, the last refusal where nobody could be sent it."""
     pgrp = pgrp or t.proc.pgrp
-    _send_all(t, [p for p in peers(t) if p.pgrp == pgrp], signo)
+    _send_all(t, [p for p in known_procs(t) if p.pgrp == pgrp], signo)
 
 
 def _send_all(t: Thread, targets: list[Proc], signo: int) -> None:
@@ -218,7 +219,7 @@ def sys_kill(t: Thread, pid: Pid, sig: SigNo) -> int:
     if pid < -1:
         send_to_group(t, -pid, sig)
     elif pid == -1:
-        _send_all(t, [other for other in peers(t) if other is not t.system.init], sig)
+        _send_all(t, [other for other in known_procs(t) if other is not t.system.init], sig)
     elif pid == p.pid:
         if sig:
             deliver(t, t, sig)

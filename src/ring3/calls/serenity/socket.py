@@ -4,8 +4,8 @@ Only local sockets are there: AF_INET is refused with EAFNOSUPPORT, as guests ha
 own, beside the bytes; messages carry none.  A bind of a socket that has a name, where the original falls, is EINVAL.  connect
 is done when the listener has room, it does not wait for the accept.
 
-Not here: sendmsg and recvmsg (`message.py`).  Source: Kernel/Syscalls/{socket,sendfd}.cpp, Kernel/Net/{Socket,LocalSocket}.cpp of
-December 2022.
+Not here: sendmsg and recvmsg (`message.py`), the file of a name (`socketfile.py`).
+Source: Kernel/Syscalls/{socket,sendfd}.cpp, Kernel/Net/{Socket,LocalSocket}.cpp of December 2022.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ring3.calls.descriptor import install, install_two
 from ring3.calls.place import opened
 from ring3.calls.serenity.argument import Params
 from ring3.calls.serenity.place import most_descriptors
+from ring3.calls.serenity.socketfile import make_file
 from ring3.calls.socket import credentials, namespace, socket_of
 from ring3.calls.sysarg import Addr, Fd, Int, Number, UInt
 from ring3.calls.sysarg_files import Bits
@@ -42,12 +43,10 @@ from ring3.errors import (
 )
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Thread
-from ring3.vfs import names
 from ring3.vfs.access import permission
 from ring3.vfs.namei import namei
 from ring3.vfs.socket import UnixSocket, make_socket, socketpair
 from ring3.vfs.socketrecords import RAW, STREAM, UnixAddress
-from ring3.vfs.vnode import Vnode
 
 AF_LOCAL, AF_INET = 1, 2
 TYPE_MASK: Final = 0xFF
@@ -58,7 +57,6 @@ SHUT_RD, SHUT_WR = 1, 2
 SOL_SOCKET: Final = 1
 SCM_MOST: Final = 128                   # descriptors that may wait at one side
 PAIR: Final = b"[socketpair]"           # what the two sides of a pair are called
-_MODE: Final = 0o666                    # of a socket's file, whatever the umask
 (RCVTIMEO, SNDTIMEO, SO_TYPE, SO_ERROR, SO_PEERCRED, SO_RCVBUF, SO_SNDBUF, SO_DEBUG, SO_REUSEADDR, SO_BINDTODEVICE, SO_KEEPALIVE,
  SO_TIMESTAMP, SO_BROADCAST, SO_LINGER, SO_ACCEPTCONN, SO_DONTROUTE, SO_OOBINLINE) = range(17)
 _TIMEOUTS: Final = {RCVTIMEO: SO_RCVTIMEO, SNDTIMEO: SO_SNDTIMEO}
@@ -119,6 +117,7 @@ class SetOptionParams(NamedTuple):
 def local_socket(t: Thread, fd: int) -> UnixSocket:
     """The socket behind `fd`, for who promised unix.  Raises EBADF, ENOTSOCK."""
     found = socket_of(t, fd)
+    assert isinstance(found, UnixSocket)            # there are no others here
     t.needs("unix")
     return found
 
@@ -178,12 +177,9 @@ def sys_bind(t: Thread, fd: Fd, addr: Addr, length: UInt) -> int:
     """Give a socket a name: a file that is made.  Raises EADDRINUSE for a path that is there, EINVAL, EFAULT, EACCES."""
     socket = local_socket(t, fd)
     path = read_path(t, addr, length)
-
-    def make(path: bytes) -> Vnode:
-        return names.mknod(namei_context(t), path, FileType.SOCK | _MODE).vnode
-
-    socket.bind(UnixAddress(path), make)
+    socket.bind(UnixAddress(path), lambda path: make_file(t, socket, path))
     return 0
+
 
 
 @syscall(pledge="")
@@ -226,6 +222,7 @@ def sys_accept4(t: Thread, params: Annotated[Accept4Params, Params(Accept4Params
     """The next connection to a listening socket.  EFAULT, EBADF, ENOTSOCK, EAGAIN, EINTR, EMFILE; EINVAL unless it listens."""
     room = int.from_bytes(t.proc.vm.copyin(params.length, 4), "little") if params.addr else 0
     listener = socket_of(t, params.fd)
+    assert isinstance(listener, UnixSocket)
     attempt = partial(_accept, t, listener, params, room)
     try:
         return attempt()
@@ -294,6 +291,7 @@ def sys_shutdown(t: Thread, fd: Fd, how: How) -> int:
 def sys_sendfd(t: Thread, sockfd: Fd, fd: Fd) -> int:
     """Hand an open file to the other side.  Raises EBADF, ENOTSOCK, ENOTCONN, EINVAL; EBUSY where 129 wait already."""
     socket = socket_of(t, sockfd)
+    assert isinstance(socket, UnixSocket)
     if not socket.connected:
         raise ENOTCONN
     file = opened(t, fd)

@@ -14,11 +14,12 @@ from ring3.abi.signals import CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED,
 from ring3.calls.guest import store
 from ring3.calls.procarg import Bits
 from ring3.calls.serenity.argument import Params
-from ring3.calls.serenity.peer import find_peer, peers
+from ring3.calls.serenity.peer import find_peer
 from ring3.calls.sysarg import Addr, Number, Pid
 from ring3.calls.syscall import syscall
 from ring3.calls.wait import Event, event_of
 from ring3.errors import ECHILD, EINTR, EINVAL, ESRCH
+from ring3.proc.jails import known_procs
 from ring3.proc.proc import Proc, Thread
 from ring3.proc.tasks import tasks_of
 from ring3.waiting import Interrupted, sleep_on
@@ -76,7 +77,7 @@ def _check(t: Thread, params: WaitidParams) -> None:
         if not _is_mine(t, found):
             raise ECHILD
     elif params.idtype == _PGID:
-        if not any(p.pgrp == params.id for p in peers(t)):
+        if not any(p.pgrp == params.id for p in known_procs(t)):
             raise ECHILD
     elif params.idtype != _ALL:
         raise EINVAL

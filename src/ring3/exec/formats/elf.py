@@ -36,6 +36,7 @@ from ring3.abi.elf import (
 )
 from ring3.abi.x86 import Arch
 from ring3.errors import EFAULT, EINVAL, EIO, ELIBBAD, ENOEXEC, ENOMEM, EPERM, Errno
+from ring3.exec.rules import READ_IMPLIES_EXEC
 from ring3.vm.region import PAGE, page_ceil, page_floor
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ _START: Final = 1024                # bytes: the header, and mostly the program 
 _MASK: Final = (1 << 64) - 1
 _EXEC: Final = 4
 _WRITE: Final = 2
-READ_IMPLIES_EXEC: Final = 0x0400000
 
 
 class ElfFile(NamedTuple):

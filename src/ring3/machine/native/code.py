@@ -50,7 +50,7 @@ cc                     ; call_end:  int3
 75d2                   ;            jnz batch
 cc                     ; batch_end: int3
 f00fb137               ; cmpxchg:   lock cmpxchg [rdi],esi
-cc                     ;            int3
+cc                     ; cmp_end:   int3
 """
 
 # The control block is at rbx, the block of the stub to resume (or that stopped) at rbp; the offsets are `ptrace.py`'s.
@@ -241,6 +241,10 @@ CALL: Final = STUB_PAGE + _stub_labels["call"]
 BATCH: Final = STUB_PAGE + _stub_labels["batch"]
 BATCH_RETURN: Final = STUB_PAGE + _stub_labels["batch_ret"]
 CMPXCHG: Final = STUB_PAGE + _stub_labels["cmpxchg"]
+# From a gadget's entry to behind the int3 it ends with.
+CALL_LENGTH: Final = _stub_labels["call_end"] + 1 - _stub_labels["call"]
+BATCH_LENGTH: Final = _stub_labels["batch_end"] + 1 - _stub_labels["batch"]
+CMPXCHG_LENGTH: Final = _stub_labels["cmp_end"] + 1 - _stub_labels["cmpxchg"]
 
 ZEROS_AT: Final = 0x100                      # offsets in the stub page: a page-aligned nothing, for set-up calls
 FILTER_AT: Final = 0x200

@@ -18,12 +18,13 @@ from typing import Final
 
 from ring3.abi.x86 import CS, CS_64, EFLAGS, R10, RAX, RDI, RDX, RIP, RSI, SS, SS_USER
 from ring3.machine.native import code, zygote
-from ring3.machine.native.ptrace import PTRACE_CONT, REQUEST, Block, Tracer, oserror
+from ring3.machine.native.ptrace import PTRACE_CONT, REQUEST, TASK, Block, Tracer, oserror
 
 _TFD_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME: Final = 1
 _CLOCK_MONOTONIC: Final = 1
 _SECOND: Final = 1_000_000_000
+_ATTEMPTS: Final = 8              # to have a stub that nobody kills
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _timerfd_settime: Final = _libc.timerfd_settime
@@ -58,39 +59,73 @@ class Timer:
 class Doorbell:
     """The descriptors `wait` listens to, and the stub that listens.
 
-    `make_stub` gives the pid of a fresh, empty stub; `on_tick` is called when the tick set by `tick_after` has come,
-    which does not end the kernel's wait.
+    `make_stub` gives the pid of a fresh, empty stub, `end_stub` ends one; `on_tick` is called when the tick set by
+    `tick_after` has come, which does not end the kernel's wait.
     """
 
-    def __init__(self, tracer: Tracer, make_stub: Callable[[], int], on_tick: Callable[[], None]) -> None:
+    def __init__(self, tracer: Tracer, make_stub: Callable[[], int], end_stub: Callable[[int], None],
+                 on_tick: Callable[[], None]) -> None:
         self._tracer = tracer
         self._make_stub = make_stub
+        self._end_stub = end_stub
         self._on_tick = on_tick
         self._epoll = select.epoll()
-        self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self.bell, select.EPOLLIN)
-        self._alarm: Timer | None = None
+        self._own: list[int] = []
+        try:
+            self.bell = self._listen(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+            self._alarm, self._tick = self._timer(), self._timer()      # now: later there may be no descriptor left
+        except OSError:
+            self.close()
+            raise
         self._deadline_ns: int | None = None
-        self._tick: Timer | None = None
         self._watched: set[int] = set()
         self.pid = 0
         self.is_armed = False
         self._block = Block()
         self._block.words[REQUEST] = PTRACE_CONT
 
-    def arm(self) -> None:
-        """Send the stub into its wait.  Raises `OSError` when there is none and none can be made."""
-        if not self.pid:
-            pid = self._make_stub()
-            self._tracer.call(pid, zygote.NR_MMAP, code.BELL_PAGE, code.PAGE, 3,
-                              zygote.MAP_PRIVATE | zygote.MAP_ANONYMOUS | zygote.MAP_FIXED, -1, 0)
-            self._block.words[0] = self.pid = pid
+    def _listen(self, fd: int) -> int:
+        self._own.append(fd)
+        self._epoll.register(fd, select.EPOLLIN)
+        return fd
+
+    def _timer(self) -> Timer:
+        timer = Timer()
+        self._listen(timer.fd)
+        return timer
+
+    def arm(self) -> bool:
+        """Send the stub into its wait.  False when there is none and none can be made now: nobody may sleep then."""
+        if not self.pid and not self._hire():
+            return False
         regs = self._block.regs
         regs[RIP], regs[RAX] = code.CALL, zygote.NR_EPOLL_WAIT
         regs[RDI], regs[RSI], regs[RDX], regs[R10] = self._epoll.fileno(), code.BELL_PAGE, 1, 0xFFFF_FFFF
         regs[CS], regs[SS], regs[EFLAGS] = CS_64, SS_USER, 0x202
         self._tracer.resume(self._block)
         self.is_armed = True
+        return True
+
+    def _hire(self) -> bool:
+        for _ in range(_ATTEMPTS):
+            pid = 0
+            try:
+                pid = self._make_stub()
+                self._tracer.call(pid, zygote.NR_MMAP, code.BELL_PAGE, code.PAGE, 3,
+                                  zygote.MAP_PRIVATE | zygote.MAP_ANONYMOUS | zygote.MAP_FIXED, -1, 0)
+            except ProcessLookupError:
+                continue                                 # somebody killed it
+            except OSError:
+                if pid:
+                    self._end_stub(pid)
+                return False
+            self._block.words[TASK] = self.pid = pid
+            return True
+        return False
+
+    def lost(self) -> None:
+        """The stub is gone and its end was told to somebody else."""
+        self.pid, self.is_armed = 0, False
 
     def stopped(self, *, alive: bool) -> bool:
         """The stub stopped, or died: take what rang.  Whether somebody wants the kernel."""
@@ -105,11 +140,11 @@ class Doorbell:
                 except BlockingIOError:
                     continue
                 wanted = True
-            elif self._alarm is not None and fd == self._alarm.fd:
+            elif fd == self._alarm.fd:
                 if self._alarm.consume():
                     self._deadline_ns = None
                     wanted = True
-            elif self._tick is not None and fd == self._tick.fd:
+            elif fd == self._tick.fd:
                 if self._tick.consume():
                     self._on_tick()
             else:
@@ -120,17 +155,11 @@ class Doorbell:
         """See `Machine`."""
         if deadline_ns == self._deadline_ns:
             return
-        if self._alarm is None:
-            self._alarm = Timer()
-            self._epoll.register(self._alarm.fd, select.EPOLLIN)
         self._alarm.set(0 if deadline_ns is None else max(deadline_ns, 1), absolute=True)
         self._deadline_ns = deadline_ns
 
     def tick_after(self, nanoseconds: int) -> None:
         """Have `on_tick` called once, that much later."""
-        if self._tick is None:
-            self._tick = Timer()
-            self._epoll.register(self._tick.fd, select.EPOLLIN)
         self._tick.set(nanoseconds, absolute=False)
 
     def watch(self, fd: int, events: int) -> None:
@@ -153,9 +182,8 @@ class Doorbell:
 
     def close(self) -> None:
         """Give the descriptors back; the stub is the machine's to end."""
+        self.bell = -1                                   # before its number can be somebody else's
         self._epoll.close()
-        os.close(self.bell)
-        for timer in (self._alarm, self._tick):
-            if timer is not None:
-                os.close(timer.fd)
-        self.bell = -1
+        for fd in self._own:
+            os.close(fd)
+        self._own.clear()

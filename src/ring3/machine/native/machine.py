@@ -10,18 +10,20 @@ touched.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from ring3.abi.stop import Fault, StopKind
-from ring3.machine.base import Cpu, Space
+from ring3.machine.base import Cpu, MachineUnavailable, Space
 from ring3.machine.native import zygote
 from ring3.machine.native.affinity import Affinity
 from ring3.machine.native.cpu import DEAD, QUEUED, RUNNING, STOPPED, NativeCpu, fresh_xstate, get_xstate, set_xstate
@@ -49,6 +51,7 @@ _SYSCALL: Final = StopKind.SYSCALL
 
 _MAX_XSTATE: Final = 1 << 16
 _ATTEMPTS: Final = 8              # to have a first stub that nobody kills
+_WITHOUT_BELL_S: Final = 0.002    # between two looks while the host lets us have no doorbell
 
 
 class NativeMachine:
@@ -71,10 +74,18 @@ class NativeMachine:
         self.queue: list[NativeCpu] = []
         self.serial = 0                              # goes up with each wait, and with each change of an extended state
         self._files_limit = FilesLimit()
-        self.tracer = Tracer(self._died)
+        try:
+            self.tracer = Tracer(self._died)
+            try:
+                self._doorbell = Doorbell(self.tracer, self._from_zygote, self._end, self._tick)
+            except OSError:
+                self.tracer.close()
+                raise
+        except OSError as error:
+            self._files_limit.restore()
+            raise zygote.explain(error) from error
         self._control = self.tracer.control
         self._step = self.tracer.step
-        self._doorbell = Doorbell(self.tracer, self._bell_stub, self._tick)
         self._affinity.pin(ctypes.CDLL(None).sched_getcpu())
         self._zygote = 0
         try:
@@ -100,9 +111,11 @@ class NativeMachine:
             try:
                 if not self._zygote:
                     self._make_zygote()
-                return self.clone(self._zygote, zygote.NEW_SPACE)
+                return zygote.clone(self.tracer, self._zygote, zygote.NEW_SPACE)
             except ProcessLookupError:
                 self._zygote = 0
+            except MachineUnavailable as error:
+                raise OSError(errno.EAGAIN, str(error)) from error
         raise ProcessLookupError(errno.ESRCH, "the first stub was killed again and again")
 
     def _make_zygote(self) -> int:
@@ -128,14 +141,6 @@ class NativeMachine:
             self.kill(cpu)
             raise
         return cpu
-
-    def clone(self, pid: int, flags: int) -> int:
-        """Make the stopped stub `pid` clone itself; the new stub's pid, stopped.  Raises `OSError`."""
-        child = self.tracer.call(pid, zygote.NR_CLONE, flags)
-        status, _ = self.tracer.wait_for(child)
-        if not os.WIFSTOPPED(status):
-            raise OSError(errno.EAGAIN, "the new process was killed at once")
-        return child
 
     def adopt(self, space: NativeSpace) -> NativeSpace:
         """Take a new space into the books."""
@@ -168,7 +173,8 @@ class NativeMachine:
 
     def _end(self, pid: int) -> None:
         self._dying.add(pid)
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):    # somebody's bare wait() took its end
+            os.kill(pid, signal.SIGKILL)
 
     def _leave(self, cpu: NativeCpu) -> None:
         """Strike out a thread that is dead or about to be."""
@@ -199,8 +205,9 @@ class NativeMachine:
     def wait(self, *, block: bool = True) -> NativeCpu | None:
         """See `Machine`."""
         control, queue = self._control, self.queue
-        if block and not self._doorbell.is_armed:
-            self._doorbell.arm()
+        if block and not self._doorbell.is_armed and not self._doorbell.arm():
+            block = False
+            time.sleep(_WITHOUT_BELL_S)
         if len(queue) == 1 and not self._stops:
             cpu: NativeCpu | None = queue.pop()
             assert cpu is not None
@@ -272,8 +279,10 @@ class NativeMachine:
                 return None
             if self._stops:
                 return self._stops.popleft()
-            if block and not self._doorbell.is_armed:
-                self._doorbell.arm()
+            if pid >> 63 and not block:
+                return None
+            if block and not self._doorbell.is_armed and not self._doorbell.arm():
+                return None
             control[BLOCK], resumed = 0, None
             control[OPTIONS] = WAIT_ALL if block else WAIT_ALL | WNOHANG
             self._step()
@@ -281,9 +290,17 @@ class NativeMachine:
     def _wait_failed(self, number: int) -> None:
         if number == errno.EINTR:
             return                                   # a signal handler of Python ran
-        if number == errno.ECHILD:
+        if number != errno.ECHILD:
+            raise OSError(number, os.strerror(number))
+        if not self.tracer.usable() or threading.get_ident() != self._thread:
             self.refuse()
-        raise OSError(number, os.strerror(number))
+        self._lost_all()
+
+    def _lost_all(self) -> None:
+        """There is no stub left: all were killed, and somebody's bare wait() took some of their ends."""
+        self._doorbell.lost()
+        for pid in (*self._cpus, *self._spares, *self._dying, self._zygote):
+            self._died(pid, signal.SIGKILL)
 
     def _take(self, pid: int, status: int, resumed: NativeCpu | None) -> NativeCpu | None:
         """One stub changed: the thread to give back, or None where nobody above is concerned."""
@@ -320,7 +337,7 @@ class NativeMachine:
         """See `Machine`."""
         try:
             os.eventfd_write(self._doorbell.bell, 1)
-        except OSError:
+        except (OSError, ValueError):
             if not self._is_closed:
                 raise
 
@@ -336,9 +353,6 @@ class NativeMachine:
         """See `Machine`."""
         return self._doorbell.ready()
 
-    def _bell_stub(self) -> int:
-        return self._from_zygote()
-
     def _tick(self) -> None:
         running = [cpu for cpu in self._cpus.values() if cpu.state == RUNNING]
         nanoseconds = self._affinity.tick(running, self.serial)
@@ -352,15 +366,13 @@ class NativeMachine:
         for space in self._spaces:
             space.close_memory()
 
-    def refuse(self) -> None:
+    def refuse(self) -> NoReturn:
         """Raise `RuntimeError` for a use that cannot be: closed, another thread, a forked child."""
         if self._is_closed:
             raise RuntimeError("the machine is closed")
         if not self.tracer.usable():
             raise RuntimeError("the machine belongs to the process this one was forked from")
-        if threading.get_ident() != self._thread:
-            raise RuntimeError("the machine belongs to the thread that made it")
-        raise RuntimeError("the machine has lost its stubs")
+        raise RuntimeError("the machine belongs to the thread that made it")
 
     def close(self) -> None:
         """See `Machine`.  In a forked child only descriptors go back.  Raises `RuntimeError` from another thread."""
@@ -378,19 +390,12 @@ class NativeMachine:
                 if pid:
                     self._end(pid)
             for pid in tuple(self._dying):
-                self._reap(pid)
+                zygote.reap(self.tracer, pid)
             self.tracer.end_rest()
         self._dying.clear()
         self._stops.clear()
         self.queue.clear()
         self._give_back(usable=usable)
-
-    def _reap(self, pid: int) -> None:
-        try:
-            while os.WIFSTOPPED(self.tracer.wait_for(pid)[0]):
-                pass
-        except ChildProcessError:
-            pass                                     # somebody's bare wait() took it
 
     def _give_back(self, *, usable: bool = True) -> None:
         self._is_closed = True

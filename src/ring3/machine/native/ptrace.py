@@ -31,7 +31,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from ring3.abi.x86 import CS, CS_64, EFLAGS, NREGS, R10, RAX, RBP, RBX, SS, SS_USER
+from ring3.abi.x86 import CS, CS_64, EFLAGS, NREGS, R10, RAX, RBP, RBX, RIP, SS, SS_USER
 from ring3.machine.native import code
 
 PTRACE_CONT: Final = 7
@@ -191,9 +191,13 @@ class Tracer:
         self.step: Callable[[], None] = _FUNCTION(self.helper_address)
         self._start: Callable[[], None] = _FUNCTION(self.helper_address + code.START_AT)
         fd = os.memfd_create("ring3-commands", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, code.COMMAND_PAGES * code.PAGE)
+        try:
+            os.ftruncate(fd, code.COMMAND_PAGES * code.PAGE)
+            self._commands = mmap.mmap(fd, code.COMMAND_PAGES * code.PAGE)
+        except OSError:
+            os.close(fd)
+            raise
         self.commands_fd = fd
-        self._commands = mmap.mmap(fd, code.COMMAND_PAGES * code.PAGE)
 
     def add_group(self, group: int) -> None:
         """From now on `step` waits for the stubs of this process group (too)."""
@@ -298,7 +302,7 @@ class Tracer:
               a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0) -> int:
         block = self.scratch
         _CALL_REGS.pack_into(block.raw, _CALL_AT, d, f, e, number, 0, c, b, a, -1, entry)
-        block = self._inject(pid)
+        block = self._inject(pid, entry + code.CALL_LENGTH)
         if block.words[SIGINFO] & 0xFFFF_FFFF != signal.SIGTRAP:
             raise oserror(errno.EFAULT)
         result = block.regs[RAX]
@@ -322,7 +326,7 @@ class Tracer:
         _CALL_REGS.pack_into(self.scratch.raw, _CALL_AT, 0, 0, 0, 0, 0, 0, 0, 0, -1, code.BATCH)
         regs[RBP], regs[RBX] = len(calls), code.COMMANDS
         try:
-            block = self._inject(pid)
+            block = self._inject(pid, code.BATCH + code.BATCH_LENGTH)
         finally:
             commands[: len(calls) * size] = bytes(len(calls) * size)  # other stubs could read what was mapped where
         if block.words[SIGINFO] & 0xFFFF_FFFF != signal.SIGTRAP:
@@ -334,13 +338,16 @@ class Tracer:
         """`lock cmpxchg` by the stopped stub; the word found.  Raises `OSError` (EFAULT)."""
         block = self.scratch
         _CALL_REGS.pack_into(block.raw, _CALL_AT, 0, 0, 0, expected, 0, 0, new, addr, -1, code.CMPXCHG)
-        block = self._inject(pid)
+        block = self._inject(pid, code.CMPXCHG + code.CMPXCHG_LENGTH)
         if block.siginfo()[0] != signal.SIGTRAP:
             raise oserror(errno.EFAULT)
         return block.regs[RAX] & 0xFFFF_FFFF
 
-    def _inject(self, pid: int) -> Block:
-        """Run `scratch` in the stopped stub until its gadget ends or faults.  Raises `ProcessLookupError`: it died."""
+    def _inject(self, pid: int, end: int) -> Block:
+        """Run `scratch` in the stopped stub until its gadget ends (behind its int3, at `end`) or faults.
+
+        Raises `ProcessLookupError`: it died.
+        """
         control = self.control
         if not self.usable():
             raise RuntimeError("the machine is closed, or belongs to the process this one was forked from")
@@ -359,6 +366,8 @@ class Tracer:
                 number, reason, _ = block.siginfo()
                 if not status >> 16 and reason > 0 and number in _FAULT_SIGNALS:
                     return block
+                if not status >> 16 and number == signal.SIGTRAP and block.regs[RIP] == end:
+                    return block                         # one from outside, in whose shadow that of the int3 was dropped
                 if not status >> 16:
                     stray.append(number)
                 asked |= status >> 16 == PTRACE_EVENT_STOP
@@ -376,7 +385,8 @@ class Tracer:
         finally:
             control[WAIT_FOR] = self._everybody
             for number in stray:
-                os.kill(pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
             if asked:
                 with contextlib.suppress(ProcessLookupError):
                     ptrace(PTRACE_INTERRUPT, pid)

@@ -250,7 +250,7 @@ class NativeSpace:
         if self._pending:
             self.flush()
         pid = self._carrier()
-        child = self._machine.clone(pid, zygote.NEW_SPACE)
+        child = zygote.clone(self._tracer, pid, zygote.NEW_SPACE)
         cpu = self.cpus.get(pid)
         donor = self.donor if cpu is None else (cpu, self._machine.serial)
         return self._machine.adopt(NativeSpace(self._machine, child, donor))
@@ -264,7 +264,7 @@ class NativeSpace:
             return pid, self.donor, self.spread
         carrier = self._carrier()
         cpu = self.cpus[carrier]
-        return self._machine.clone(carrier, zygote.NEW_THREAD), (cpu, self._machine.serial), cpu.spread
+        return zygote.clone(self._tracer, carrier, zygote.NEW_THREAD), (cpu, self._machine.serial), cpu.spread
 
     def resident(self) -> int:
         """See `Space`."""

@@ -10,6 +10,7 @@ Sources: clone(2), rseq's `PTRACE_GET_RSEQ_CONFIGURATION` (linux/ptrace.h), secc
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -17,6 +18,7 @@ import os
 import signal
 import struct
 import sys
+from types import MappingProxyType
 from typing import Final
 
 from ring3.machine.base import MachineUnavailable
@@ -27,6 +29,7 @@ from ring3.machine.native.ptrace import (
     PTRACE_O_EXITKILL,
     PTRACE_O_TRACESYSGOOD,
     PTRACE_SEIZE,
+    WAIT_ALL,
     Tracer,
     ptrace,
 )
@@ -76,6 +79,10 @@ _RSEQ: Final = struct.Struct("<QIIII")             # struct ptrace_rseq_configur
 _RSEQ_FLAG_UNREGISTER: Final = 1
 _ATTEMPTS: Final = 8                               # to make a first stub that nobody kills
 _PROBE_AT: Final = 0x1000_0000_0000
+_LIMITS: Final = MappingProxyType({
+    "EMFILE": "descriptors (ulimit -n)", "ENFILE": "open files (sysctl fs.file-max)", "EFBIG": "file sizes (ulimit -f)",
+    "ENOMEM": "memory (ulimit -v, memory cgroup)", "EAGAIN": "processes (ulimit -u, pids cgroup)",
+})
 
 
 def make_zygote(tracer: Tracer) -> tuple[int, bool]:
@@ -85,7 +92,7 @@ def make_zygote(tracer: Tracer) -> tuple[int, bool]:
     Raises `MachineUnavailable`.
     """
     if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
-        raise MachineUnavailable("the native machine runs on Linux for x86-64 only; use the portable machine")
+        raise MachineUnavailable("the native machine runs on Linux for x86-64 only")
     for _ in range(_ATTEMPTS - 1):
         try:
             return _make(tracer)
@@ -94,7 +101,7 @@ def make_zygote(tracer: Tracer) -> tuple[int, bool]:
     try:
         return _make(tracer)
     except ProcessLookupError as error:
-        raise _explain(error) from error
+        raise explain(error) from error
 
 
 def _make(tracer: Tracer) -> tuple[int, bool]:
@@ -107,25 +114,52 @@ def _make(tracer: Tracer) -> tuple[int, bool]:
     try:
         return pid, _furnish(tracer, pid)
     except BaseException as error:
-        try:
+        was_killed = _has_ended(pid)
+        with contextlib.suppress(OSError):                # it is gone already
             os.kill(pid, 9)
-            while os.WIFSTOPPED(tracer.wait_for(pid)[0]):
-                pass
-        except OSError:
-            pass                                          # it is gone already
+            reap(tracer, pid)
+        if isinstance(error, OSError) and was_killed:
+            raise ProcessLookupError(errno.ESRCH, "the first process was killed") from error
         if isinstance(error, OSError) and not isinstance(error, ProcessLookupError):
-            raise _explain(error) from error
+            raise explain(error) from error
         raise
 
 
-def _explain(error: OSError) -> MachineUnavailable:
+def clone(tracer: Tracer, pid: int, flags: int) -> int:
+    """Make the stopped stub `pid` clone itself; the new stub's pid, stopped.  Raises `OSError`."""
+    child = tracer.call(pid, NR_CLONE, flags)
+    status, _ = tracer.wait_for(child)
+    if not os.WIFSTOPPED(status):
+        raise OSError(errno.EAGAIN, "the new process was killed at once")
+    return child
+
+
+def reap(tracer: Tracer, pid: int) -> None:
+    """Wait for the end of a stub that was killed."""
+    with contextlib.suppress(ChildProcessError):         # somebody's bare wait() took it
+        while os.WIFSTOPPED(tracer.wait_for(pid)[0]):
+            pass
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether somebody killed it already: then what a request said of it means nothing (PTRACE_SEIZE of a zombie: EPERM)."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | WAIT_ALL) is not None
+    except ChildProcessError:
+        return True
+
+
+def explain(error: OSError) -> MachineUnavailable:
+    """What to allow, when the host refused something the machine cannot begin without."""
     name = errno.errorcode.get(error.errno or 0, "?")
     if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         return MachineUnavailable(
             f"the native machine needs ptrace, which this container or system forbids ({name}): allow it "
-            "(docker run --cap-add=SYS_PTRACE; sysctl kernel.yama.ptrace_scope=1), or use the portable machine")
+            "(docker run --cap-add=SYS_PTRACE; sysctl kernel.yama.ptrace_scope=1)")
+    if name in _LIMITS:
+        return MachineUnavailable(f"the native machine cannot be set up: {error.strerror}; raise the limit of {_LIMITS[name]}")
     return MachineUnavailable(f"the native machine cannot prepare its first process ({name}: {error.strerror}): "
-                              "it needs an unrestricted Linux 5.3 or later, or use the portable machine")
+                              "it needs an unrestricted Linux 5.3 or later")
 
 
 def _furnish(tracer: Tracer, pid: int) -> bool:

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from ring3 import errors
 from ring3.abi import x86
+from ring3.abi.signals import SigInfo
 from ring3.abi.table import read_table
 from ring3.abi.x86 import Arch
 from ring3.errors import Errno
 from ring3.personality.linux.tables import MODULES, homes
+from ring3.proc.proc import Rlimit
 from ring3.protocols import Abi, Personality
 
 RESTART_SYSCALL: Final = {Arch.X86_64: 219, Arch.I386: 0}
@@ -33,7 +35,16 @@ def linux_personality() -> Personality:
         release=RELEASE,
         version=VERSION,
         machine_name="x86_64",
+        dump_core=_dump_core,
     )
+
+
+def _dump_core(t: Any, info: SigInfo) -> bool:
+    if t.proc.rlimit(Rlimit.CORE) == 0:
+        return False
+    from ring3.personality.linux.core import dump_core
+
+    return dump_core(t, info)
 
 
 def import_all_calls() -> None:
@@ -97,6 +108,7 @@ def _build(arch: Arch) -> Abi:
         layouts=layouts(arch),
         flags={},
         send_signal=sigframe.send_signal,
+        shapes="ring3.trace.shapes.linux" if arch is Arch.X86_64 else "",
     )
     abi.sysent = Sysent(names, homes(arch), abi)
     return abi

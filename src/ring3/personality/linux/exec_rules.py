@@ -17,9 +17,9 @@ from ring3.abi.signals import Signal
 from ring3.abi.x86 import Arch
 from ring3.errors import EACCES, EFAULT, ENOENT, ENOEXEC, ENOMEM, Errno
 from ring3.exec import check, files, sigreset
-from ring3.exec.formats.elf import READ_IMPLIES_EXEC, symbol
+from ring3.exec.formats.elf import symbol
 from ring3.exec.plan import ZERO, Aux, StackImage, VMCmd
-from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
+from ring3.exec.rules import READ_IMPLIES_EXEC, ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
 from ring3.exec.stack import ABOVE, Pointers, build, string_bytes
 from ring3.proc.proc import Rlimit
 from ring3.vfs.access import in_group

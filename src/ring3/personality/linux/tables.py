@@ -15,8 +15,8 @@ from ring3.calls.syscall import collect
 
 _SUBJECTS: Final = (             # modules of ring3.calls
     "admin", "attribute", "clone", "copying", "descriptor", "directory", "epoll", "exec", "fcntl", "futex", "ids",
-    "io", "ioctl", "limits", "memadvice", "memory", "mount", "poll", "prctl", "process", "procmem", "receiving",
-    "sending", "signal", "socket", "stat", "system", "time", "timer", "tls", "wait", "xattr",
+    "inotify", "io", "ioctl", "limits", "memadvice", "memory", "mount", "poll", "prctl", "process", "procmem", "receiving",
+    "sending", "signal", "socket", "stat", "system", "sysvshm", "time", "timer", "tls", "wait", "xattr",
 )
 _HERE: Final = "ring3.personality.linux"
 MODULES: Final = {

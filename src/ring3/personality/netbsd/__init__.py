@@ -23,9 +23,8 @@ from ring3.personality.netbsd.tables import ERROR_RESULTS, RESTART, NetbsdSysent
 from ring3.proc import lwp
 from ring3.protocols import Abi, LookupRules, Personality
 
-RELEASE: Final = "9.3"
-VERSION: Final = "NetBSD 9.3 (ring3) #0: amd64"
-OSREVISION: Final = 903000000
+RELEASE: Final = "10.1"
+VERSION: Final = "NetBSD 10.1 (ring3) #0: amd64"
 
 
 def netbsd_personality() -> Personality:
@@ -54,7 +53,7 @@ def _personality(name: str, machine: str, make_abi: Callable[[], Abi]) -> Person
         on_exit=lwp.forget,
         signal_defaults=signals.DEFAULTS,
         own_process=(b"curproc",),
-        lookups=LookupRules(slash_follows=True),
+        lookups=LookupRules(slash_follows=True, own_files=(b"/etc/ld.so.conf",)),
     )
 
 
@@ -83,7 +82,10 @@ class _ErrnoNumbers(dict[type[Errno], int]):
 def errno_numbers() -> dict[type[Errno], int]:
     """Class to number; names that the kernel never refuses with have no class."""
     known = vars(errors)
-    return _ErrnoNumbers({known[name]: number for number, name in read_table("netbsd/errno").items() if name in known})
+    rows = {name: number for number, name in read_table("netbsd/errno").items()}
+    numbers = _ErrnoNumbers({known[name]: number for name, number in rows.items() if name in known})
+    numbers[errors.ENODATA] = rows["ENOATTR"]        # an extended attribute that is not there: nothing else says ENODATA here
+    return numbers
 
 
 def _succeed(regs: memoryview, value: int) -> None:
@@ -189,6 +191,8 @@ def i386_abi() -> Abi:
 
 def layouts(numbers: SignalNumbers, word_size: int) -> dict[type, Any]:
     """Neutral record to the bytes of one word size."""
-    from ring3.personality.netbsd import layouts_files, layouts_process
+    from ring3.personality.netbsd import layouts_files, layouts_older, layouts_process
 
-    return {**layouts_files.layouts(word_size), **layouts_process.layouts(numbers, word_size)}
+    return {
+        **layouts_files.layouts(word_size), **layouts_process.layouts(numbers, word_size), **layouts_older.layouts(word_size),
+    }

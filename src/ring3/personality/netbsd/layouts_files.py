@@ -12,7 +12,7 @@ import struct
 from functools import lru_cache
 from typing import Any
 
-from ring3.abi.eventrecords import KEvent
+from ring3.abi.eventrecords import KEvent, LongKEvent
 from ring3.abi.filerecords import (
     CmsgHdr,
     Dirent,
@@ -27,7 +27,7 @@ from ring3.abi.filerecords import (
     Ucred,
 )
 from ring3.abi.layout import Custom, Layout
-from ring3.abi.records import Attr, DirEntry, MountedFs, WinSize
+from ring3.abi.records import Attr, DirEntry, LabelledFs, MountedFs, WinSize
 from ring3.errors import EINVAL, ENOENT, EOVERFLOW
 
 _SECOND = 1_000_000_000
@@ -56,6 +56,7 @@ _NO_LEVEL = 0xFFFF
 MOUNT_FLAGS = ((1, 0x1), (2, 0x8), (4, 0x10), (8, 0x4), (16, 0x2), (1024, 0x4000000))
 MNT_LOCAL = 0x1000
 _VFS_NAMELEN, _VFS_MNAMELEN = 32, 1024
+_LABEL = f"{_VFS_MNAMELEN}x"             # no disk here has one
 
 
 def _no_decoding(_data: bytes) -> Any:
@@ -119,9 +120,9 @@ def _flock() -> Custom:
 
 
 # --- file systems
-def _statvfs(word: str, tail: str) -> Custom:
-    """struct statvfs of NetBSD 3 to 9 (statvfs1) ↔ `MountedFs`."""
-    form = struct.Struct(f"<4{word}12Q2i{word}{word}I16x{_VFS_NAMELEN}s{_VFS_MNAMELEN}s{_VFS_MNAMELEN}s{tail}")
+def _statvfs(word: str, spare: str, tail: str) -> Custom:
+    """struct statvfs ↔ `MountedFs`: members up to the owner, spare room, the three names, what follows."""
+    form = struct.Struct(f"<4{word}12Q2i{word}{word}I{spare}{_VFS_NAMELEN}s{_VFS_MNAMELEN}s{_VFS_MNAMELEN}s{tail}")
     narrow = _MASK32 if word == "I" else _MASK64
 
     def encode(value: MountedFs) -> bytes:
@@ -208,7 +209,7 @@ def _offset(codes: str) -> Custom:
 
 def _kevent(codes: str) -> Custom:
     form = struct.Struct(codes)
-    word = _MASK64 if form.size == 40 else _MASK32
+    word = _MASK64 if "Q" in codes else _MASK32
 
     def encode(event: KEvent) -> bytes:
         data = (event.data + (1 << 63)) % (1 << 64) - (1 << 63)
@@ -225,7 +226,8 @@ def layouts(word_size: int) -> dict[type, Any]:
         Attr: _stat("qq", "4x") if wide else _stat("qi", ""),
         Dirent: _dirent(),
         Flock: _flock(),
-        MountedFs: _statvfs("Q", "4x") if wide else _statvfs("I", ""),
+        MountedFs: _statvfs("Q", "16x", "4x") if wide else _statvfs("I", "16x", ""),             # NetBSD 3 to 9
+        LabelledFs: _statvfs("Q", "36x", _LABEL) if wide else _statvfs("I", "32x", _LABEL),
         IoVec: Layout(IoVec, "<QQ" if wide else "<II"),
         PollFd: Layout(PollFd, "<iHH"),
         WinSize: Layout(WinSize, "<HHHH"),
@@ -237,4 +239,5 @@ def layouts(word_size: int) -> dict[type, Any]:
         SockAddr: Custom(0, address_inward, address_outward),
         Ucred: _credentials(),
         KEvent: _kevent("<QIIIxxxxqQ" if wide else "<IIIIqI"),
+        LongKEvent: _kevent("<QIIIxxxxqQ32x" if wide else "<IIIIqI32x"),
     }

@@ -8,6 +8,7 @@ Sources: signal(7), sys/signal.h, sys/siginfo.h.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 from ring3.abi.signals import (
@@ -40,6 +41,7 @@ DEFAULTS: Final = SignalDefaults(
         Signal.SIGQUIT, Signal.SIGILL, Signal.SIGTRAP, Signal.SIGABRT, SIGEMT, Signal.SIGFPE, Signal.SIGBUS, Signal.SIGSEGV,
         Signal.SIGSYS,
     ),
+    names=MappingProxyType({number: name for name, number in _BORROWED.items()}),
 )
 
 # sa_flags: NetBSD's bit, the kernel's.

@@ -19,8 +19,9 @@ from ring3.protocols import Abi
 
 _HERE: Final = "ring3.personality.netbsd"
 _SUBJECTS: Final = (             # modules of ring3.calls.netbsd
-    "attribute", "descriptor", "directory", "ids", "ioctl", "kqueue", "ktrace", "limits", "lwp", "machdep", "memory", "names",
-    "park", "poll", "process", "ptrace", "sched", "signal", "socket", "spawn", "sysctl", "time", "wait",
+    "admin", "attribute", "counters", "descriptor", "directory", "extattr", "ids", "ioctl", "kqueue", "ksem", "ktrace",
+    "limits", "lwp", "machdep", "memory", "names", "park", "poll", "process", "ptrace", "release5", "sched", "shm",
+    "signal", "socket", "spawn", "sysctl", "time", "wait",
 )
 MODULES: Final = {
     Arch.X86_64: (*(f"ring3.calls.netbsd.{subject}" for subject in _SUBJECTS), f"{_HERE}.contexts"),

@@ -38,7 +38,7 @@ from ring3.calls.signal import set_mask
 from ring3.errors import EINVAL
 from ring3.personality.linux.faults import TrapFacts, trap_facts
 from ring3.personality.netbsd import xstate
-from ring3.proc.lifecycle import exit_process
+from ring3.proc import signals
 from ring3.proc.lwp import lwp_of
 from ring3.proc.proc import Thread
 
@@ -157,5 +157,5 @@ def frame_flags(t: Thread) -> int:
 
 def no_frame(t: Thread) -> bool:
     """A frame that cannot be built: the process dies by SIGILL.  True, for nothing is left to be tried."""
-    exit_process(t.proc, Signal.SIGILL | (0x80 if t.proc.rlimit(4) else 0))
+    signals.die(t, signals.kernel_signal(Signal.SIGILL))
     return True

@@ -7,11 +7,11 @@ Source: the tree of 2022-12-30, as the reference states it.
 from __future__ import annotations
 
 from copy import copy
-from typing import Final
+from typing import Any, Final
 
 from ring3 import errors
 from ring3.abi import x86
-from ring3.abi.signals import Signal
+from ring3.abi.signals import SigInfo, Signal
 from ring3.abi.table import read_pairs, read_table
 from ring3.abi.x86 import Arch
 from ring3.errors import EINVAL, Errno
@@ -27,6 +27,7 @@ VERSION: Final = "0e010790a4"
 def serenity_personality() -> Personality:
     """A fresh record; nothing in it is shared with another kernel's."""
     from ring3.personality.serenity import exec_rules
+    from ring3.personality.serenity.view import VIEWS
 
     return Personality(
         name="serenity",
@@ -39,10 +40,20 @@ def serenity_personality() -> Personality:
         on_exec=tasks.after_exec,
         on_exit=tasks.after_exec,
         signal_defaults=signals.DEFAULTS,
-        lookups=LookupRules(max_path=4096, max_links=8, guards_links=True),
+        lookups=LookupRules(max_path=4096, max_links=8, guards_links=True, system="serenity"),
         forces_writes=False,            # or what may not be written and executed could be
+        views=VIEWS,
+        dump_core=_dump_core,
         root=b"/emul/serenity",         # ring3's own: where --emul serenity=DIR shows a root of that system
     )
+
+
+def _dump_core(t: Any, info: SigInfo) -> bool:
+    if not t.system.core_directory:
+        return False
+    from ring3.personality.serenity.core import dump_core
+
+    return dump_core(t, info)
 
 
 class _OneAbi(dict[Arch, Abi]):

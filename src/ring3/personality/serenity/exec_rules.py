@@ -21,6 +21,7 @@ from ring3.exec.plan import ZERO, Aux, StackImage, VMCmd
 from ring3.exec.rules import ArgumentLimits, ExecRules, Frame, Ids, ScriptLine
 from ring3.exec.sigreset import default_caught
 from ring3.personality.serenity.sigframe import trampoline
+from ring3.proc.lookup import below
 from ring3.vfs.access import permission
 from ring3.vm.layout import AddressModel
 from ring3.vm.region import PAGE, page_ceil
@@ -119,9 +120,9 @@ def executable(package: ExecPackage, file: ImageFile) -> None:
 
 
 def mount_runs(package: ExecPackage, file: ImageFile) -> None:
-    """Raises EACCES on a mount that is noexec."""
+    """Raises EACCES on a mount that is noexec, or has no regular files to be opened."""
     del package
-    if file.dentry is not None and file.dentry.mount.flags & MountFlags.NOEXEC:
+    if file.dentry is not None and file.dentry.mount.flags & (MountFlags.NOEXEC | MountFlags.NOREGULAR):
         raise EACCES("the file system is mounted noexec")
 
 
@@ -225,7 +226,7 @@ def build_stack(package: ExecPackage, image: Image) -> StackImage:
 
     Raises E2BIG, and what `loader_descriptor` does.
     """
-    execfn, random = package.file.path, image.frame.random
+    execfn, random = _told_name(package, image), image.frame.random
     check_sizes(package.argv, package.envp, (PLATFORM, execfn))
     noise = random.getrandbits(32) % PAGE if image.frame.randomise else 0
     at = image.stack_top - ((noise + 15) & ~15)
@@ -258,8 +259,14 @@ def build_stack(package: ExecPackage, image: Image) -> StackImage:
         data[start - sp : start - sp + len(piece)] = piece
     return StackImage(
         sp=sp, data=bytes(data), arg_start=arg_start, arg_end=arg_end, env_start=env_start, env_end=arg_start, auxv=auxv,
-        auxv_bytes=block,
+        auxv_bytes=block, kept=(tuple(package.argv), tuple(package.envp)),
     )
+
+
+def _told_name(package: ExecPackage, image: Image) -> bytes:
+    """The program's path as it may call itself: where it lies below the emulation root, without that."""
+    emulation = package.emulation(image.personality)
+    return package.file.path if emulation is None else below(emulation[0].path(emulation[1]), package.file.path)
 
 
 def _pointers(addresses: list[int]) -> bytes:

@@ -21,7 +21,10 @@ OPEN: Final = (
     (0x8, _O.CREAT), (0x10, _O.EXCL), (0x20, _O.NOCTTY), (0x40, _O.TRUNC), (0x80, _O.APPEND), (0x100, _O.NONBLOCK),
     (0x200, _O.DIRECTORY), (0x400, _O.NOFOLLOW), (0x800, _O.CLOEXEC), (0x1000, _O.DIRECT), (0x2000, _O.SYNC | _O.DSYNC),
 )
-MOUNT: Final = ((1, MountFlags.NODEV), (2, MountFlags.NOEXEC), (4, MountFlags.NOSUID), (16, MountFlags.RDONLY))
+MOUNT: Final = (
+    (1, MountFlags.NODEV), (2, MountFlags.NOEXEC), (4, MountFlags.NOSUID), (16, MountFlags.RDONLY), (64, MountFlags.WXALLOWED),
+    (128, MountFlags.AXALLOWED), (256, MountFlags.NOREGULAR),
+)
 
 
 class OpenNumbers:
@@ -47,6 +50,11 @@ class OpenNumbers:
 def mount_flags(word: int) -> int:
     """mount's flags, of those that a mount here can have."""
     return sum(int(flag) for theirs, flag in MOUNT if word & theirs)
+
+
+def outward_mount_flags(flags: int) -> int:
+    """What is told of a mount's flags."""
+    return sum(theirs for theirs, flag in MOUNT if flags & flag)
 
 
 FLAGS: Final[Mapping[type, Any]] = MappingProxyType({OpenFlags: OpenNumbers(), MountFlags: mount_flags})

@@ -56,7 +56,6 @@ from ring3.errors import Errno
 from ring3.personality.serenity.layouts_process import SIGINFO, encode_siginfo
 from ring3.personality.serenity.signals import SI_NOINFO, SignalNumbers, mask_inward, mask_outward
 from ring3.proc import signals
-from ring3.proc.lifecycle import exit_process
 from ring3.proc.proc import Thread
 from ring3.proc.tracing import TracedRegisters
 
@@ -132,7 +131,7 @@ def send_signal(t: Thread, info: SigInfo, action: SigAction, mask: int) -> bool:
     try:
         vm.copyout(sp, frame)
     except Errno:
-        exit_process(t.proc, info.signo | (0x80 if t.proc.rlimit(4) else 0))
+        signals.die(t, info)
         return True
     regs[RSP], regs[RIP] = sp, vm.sigcode
     regs[EFLAGS] = 2 | regs[EFLAGS] & ~SAFE_FLAGS

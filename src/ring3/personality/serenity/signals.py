@@ -7,6 +7,7 @@ Source: Kernel/API/POSIX/signal_numbers.h, Kernel/Thread.cpp (reference, section
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 from ring3.abi.signals import SIGCANCEL, SIGINFO, SaFlags, SigAction, Signal, SignalDefaults, bit, mask_of
@@ -28,6 +29,7 @@ DEFAULTS: Final = SignalDefaults(
     together=False,
     discards=False,
     orphans=False,
+    names=MappingProxyType({SIGINFO: "SIGINFO", SIGCANCEL: "SIGCANCEL"}),
 )
 
 # The action flags that do something.  The others are kept where nothing looks at them.

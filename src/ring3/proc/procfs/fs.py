@@ -10,7 +10,8 @@ from weakref import WeakValueDictionary
 
 from ring3.abi.flags import FileType
 from ring3.abi.records import StatFs
-from ring3.errors import EACCES
+from ring3.errors import EACCES, ESRCH
+from ring3.proc.jails import may_know
 from ring3.vfs.dentry import Dentry
 from ring3.vfs.vnode import FileSystem, Vnode
 
@@ -79,6 +80,11 @@ class ProcFS(FileSystem):
         root = fs.root if fs is not None else self.system.mounts.root
         return dentry.path(root, mark_deleted=True)
 
+    def knows(self, p: Proc) -> bool:
+        """Whether the viewer may know that there is a process `p`: nobody outside of its jail."""
+        t = self.viewer
+        return t is None or may_know(t.proc, p)
+
     def may_trace(self, p: Proc) -> bool:
         """Whether the viewer may look into `p` (ptrace(2), "Ptrace access mode checking", PTRACE_MODE_READ_FSCREDS)."""
         t = self.viewer
@@ -92,8 +98,12 @@ class ProcFS(FileSystem):
         return same_user and same_group and p.dumpable == 1
 
     def check_trace(self, p: Proc) -> None:
-        """Raises EACCES unless the viewer may look into `p`; EPERM where it promised not to look into others."""
+        """Raises EACCES unless the viewer may look into `p`; EPERM where it promised not to look into others, ESRCH where it
+        may not know of it.
+        """
         t = self.viewer
+        if not self.knows(p):
+            raise ESRCH
         if t is not None and t.proc is not p:
             t.needs("ptrace")
         if not self.may_trace(p):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HOST_MAX = 1 << 20         # bytes taken over from a file of the host at most
 
 
-def _host(name: str) -> bytes:
+def host_file(name: str) -> bytes:
     """A file of the host's /proc; empty where there is none."""
     try:
         with open(f"/proc/{name}", "rb") as file:
@@ -43,7 +43,7 @@ def cmdline(_fs: ProcFS) -> bytes:
 
 def cpuinfo(_fs: ProcFS) -> bytes:
     """The CPUs are the host's own."""
-    return _host("cpuinfo")
+    return host_file("cpuinfo")
 
 
 def devices(_fs: ProcFS) -> bytes:
@@ -67,7 +67,7 @@ def interrupts(fs: ProcFS) -> bytes:
 
 def loadavg(fs: ProcFS) -> bytes:
     """The host's load; running and all threads, and the last id given, are this kernel's."""
-    averages = _host("loadavg").split()[:3] or [b"0.00"] * 3
+    averages = host_file("loadavg").split()[:3] or [b"0.00"] * 3
     system = fs.system
     return b"%s %d/%d %d\n" % (b" ".join(averages), running(system), max(len(system.threads), 1), last_pid(system))
 
@@ -85,7 +85,7 @@ def last_pid(system: System) -> int:
 
 def meminfo(_fs: ProcFS) -> bytes:
     """The memory is the host's own."""
-    return _host("meminfo")
+    return host_file("meminfo")
 
 
 def partitions(_fs: ProcFS) -> bytes:
@@ -96,7 +96,7 @@ def partitions(_fs: ProcFS) -> bytes:
 def stat(fs: ProcFS) -> bytes:
     """CPU times as the host has them; processes are this kernel's."""
     lines = []
-    for line in _host("stat").splitlines(keepends=True):
+    for line in host_file("stat").splitlines(keepends=True):
         key = line.split(b" ", 1)[0]
         if key.startswith(b"cpu") or key == b"btime":
             lines.append(line)
@@ -120,7 +120,7 @@ def swaps(_fs: ProcFS) -> bytes:
 
 def uptime(_fs: ProcFS) -> bytes:
     """Since the host booted, as CLOCK_BOOTTIME tells a guest without asking this kernel."""
-    text = _host("uptime")
+    text = host_file("uptime")
     if text:
         return text
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -139,4 +139,4 @@ def version(fs: ProcFS) -> bytes:
 
 def vmstat(_fs: ProcFS) -> bytes:
     """As `meminfo`."""
-    return _host("vmstat")
+    return host_file("vmstat")

@@ -116,7 +116,7 @@ def smaps(p: Proc) -> bytes:
     if vm is None:
         return b""
     pieces = []
-    for region, resident in _shares(vm):
+    for region, resident in shares(vm):
         pieces.append(line(vm, region))
         pieces.append(_rows(_numbers(region, resident), _SMAPS_KEYS))
         pieces.append(b"THPeligible:           0\nVmFlags: %s\n" % _vm_flags(region))
@@ -129,7 +129,7 @@ def smaps_rollup(p: Proc) -> bytes:
     if vm is None or not vm.regions:
         return b""
     sums: dict[bytes, int] = {}
-    for region, resident in _shares(vm):
+    for region, resident in shares(vm):
         for key, value in _numbers(region, resident).items():
             sums[key] = sums.get(key, 0) + value
     head = b"%08x-%08x ---p 00000000 00:00 0 " % (vm.regions[0].start, vm.regions[-1].end)
@@ -138,7 +138,7 @@ def smaps_rollup(p: Proc) -> bytes:
     return head.ljust(_NAME_COLUMN) + b" [rollup]\n" + _rows(sums, _ROLLUP_KEYS)
 
 
-def _shares(vm: VMSpace) -> list[tuple[Region, int]]:
+def shares(vm: VMSpace) -> list[tuple[Region, int]]:
     """Each region with its share of the resident memory, KiB."""
     resident = vm.machine.resident()
     touched = [(region, region.length if region.prot else 0) for region in vm.regions]

@@ -46,6 +46,8 @@ def argument_text(p: Proc) -> bytes:
     A program that wrote over its last zero (setproctitle(3)) is shown up to the first zero, into the environment if need be.
     """
     vm = space_of(p)
+    if vm is not None and vm.kept is not None:
+        return b"".join([word + b"\0" for word in vm.kept[0]])
     if vm is None or vm.arg_start >= vm.arg_end:
         return b""
     text = _read(vm, vm.arg_start, vm.arg_end)
@@ -56,11 +58,18 @@ def argument_text(p: Proc) -> bytes:
     return text[: text.find(b"\0") + 1 or None]
 
 
+def argument_words(p: Proc) -> list[bytes]:
+    """The arguments one by one."""
+    return argument_text(p).split(b"\0")[:-1]
+
+
 def environment_text(p: Proc) -> bytes:
     """The environment the program started with.  Raises ESRCH for a process without memory."""
     vm = space_of(p)
     if vm is None:
         raise ESRCH
+    if vm.kept is not None:
+        return b"".join([word + b"\0" for word in vm.kept[1]])
     return _read(vm, vm.env_start, vm.env_end)
 
 
@@ -92,10 +101,11 @@ class MemoryNode(Node):
 class MemoryFile(RegularFile):
     """The address space as it was when opened: after an exec nothing is left to read (0 bytes)."""
 
-    __slots__ = ("owner_proc", "vm")
+    __slots__ = ("node", "owner_proc", "vm")
 
     def __init__(self, node: MemoryNode, flags: OpenFlags, p: Proc, vm: VMSpace) -> None:
         super().__init__(node, flags)
+        self.node = node
         self.owner_proc = p
         self.vm = vm
 
@@ -109,7 +119,7 @@ class MemoryFile(RegularFile):
         self.check_readable()
         if offset < 0:
             raise EINVAL
-        if nbytes == 0 or space_of(self.owner_proc) is not self.vm:
+        if nbytes == 0 or not self._is_there():
             return b""
         data = _read(self.vm, offset, offset + min(nbytes, PIECE_MAX))
         if not data:
@@ -130,7 +140,7 @@ class MemoryFile(RegularFile):
         self.check_writable()
         if offset < 0:
             raise EINVAL
-        if not data or space_of(self.owner_proc) is not self.vm:
+        if not data or not self._is_there():
             return 0
         done, forces = 0, self.owner_proc.personality.forces_writes
         data = data[:PIECE_MAX]
@@ -146,6 +156,10 @@ class MemoryFile(RegularFile):
         if not done:
             raise EIO
         return done
+
+    def _is_there(self) -> bool:
+        """Whether there is anything to see: its process runs what it ran, and who looks now may know of it."""
+        return space_of(self.owner_proc) is self.vm and self.node.fs.knows(self.owner_proc)
 
     def seek(self, offset: int, whence: Whence) -> int:
         """Raises EINVAL for SEEK_END."""

@@ -31,7 +31,7 @@ def _seen(p: Proc) -> Iterator[tuple[Mount, bytes]]:
     fs = getattr(p, "fs", None)
     if fs is None or p.zombie:
         raise EINVAL
-    for mount in p.system.mounts:
+    for mount in p.system.mounts.seen_by(p.lookups.system):
         place = mount.path(fs.root)
         if not place.startswith(_UNREACHABLE):
             yield mount, mangle(place)

@@ -1,4 +1,7 @@
-"""/proc/PID/net: tables of a network with nothing but an idle loopback."""
+"""/proc/PID/net: tables of a network with nothing but a loopback, and who uses it (proc(5), net/ipv4/tcp_ipv4.c, udp.c).
+
+Not here: the sockets of `unix`, and connections whose program has closed them.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ from ring3.abi.flags import FileType
 from ring3.abi.records import DirEntry
 from ring3.errors import ENOENT
 from ring3.proc.procfs.node import Node, ProcDir, TextNode
+from ring3.vfs.socketrecords import AF_INET, AF_INET6
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ring3.proc.proc import Proc
     from ring3.proc.procfs.fs import ProcFS
+    from ring3.vfs.socketrecords import InetAddress
 
 _SOCKETS = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 _SOCKETS6 = (
@@ -46,6 +53,34 @@ _TABLES = {
 }
 
 
+_FAMILY = {b"tcp": AF_INET, b"tcp6": AF_INET6, b"udp": AF_INET, b"udp6": AF_INET6}
+_UNCONNECTED, _ESTABLISHED = 7, 1
+
+
+def _endpoint(address: InetAddress | None, family: int) -> bytes:
+    """HEX:PORT, each four bytes of the host as the little-endian word they are in memory."""
+    host = bytes(16) if address is None else address.host
+    words = [host[i : i + 4][::-1].hex().upper() for i in range(12 if family == AF_INET else 0, 16, 4)]
+    return f"{''.join(words)}:{0 if address is None else address.port:04X}".encode()
+
+
+def _socket_lines(fs: ProcFS, name: bytes) -> Iterator[bytes]:
+    """A line for each socket of the loopback that has a port."""
+    sockets = fs.system.sockets
+    if sockets is None or sockets.inet is None:
+        return
+    stream, family = name.startswith(b"tcp"), _FAMILY[name]
+    found = [socket for socket in (sockets.inet.tcp if stream else sockets.inet.udp) if socket.family == family]
+    for number, socket in enumerate(found):
+        state = socket.shown_state if stream else _ESTABLISHED if socket.remote else _UNCONNECTED
+        waits = len(socket.pending) if socket.listening else len(socket.received) if stream else socket.charged
+        text = b"%4d: %s %s %02X 00000000:%08X 00:00000000 00000000 %5d        0 %d %d 0000000000000000" % (
+            number, _endpoint(socket.address, family), _endpoint(socket.remote, family), state, waits, socket.owner_cred.uid,
+            socket.attr.ino, socket.refs,
+        )
+        yield (text + (b" 100 0 0 10 0" if stream else b" 0")).ljust(149 if stream else 127) + b"\n"
+
+
 class NetDir(ProcDir):
     """The directory."""
 
@@ -66,6 +101,10 @@ class NetDir(ProcDir):
         if text is None:
             raise ENOENT
         key = self.path_of(name)
+        if name in _FAMILY:
+            return self.fs.node(
+                key, None, lambda: TextNode(self.fs, key, 0o444, lambda: text + b"".join(_socket_lines(self.fs, name)))
+            )
         return self.fs.node(key, None, lambda: TextNode(self.fs, key, 0o444, lambda: text))
 
     def readdir(self) -> list[DirEntry]:

@@ -68,9 +68,9 @@ class Node(Vnode):
             raise EPERM
 
     def alive(self) -> None:
-        """Raises ESRCH once the process is gone."""
+        """Raises ESRCH once the process is gone, and for who may not know of it."""
         p = self.owner
-        if p is not None and p.system.procs.get(p.pid) is not p:
+        if p is not None and (p.system.procs.get(p.pid) is not p or not self.fs.knows(p)):
             raise ESRCH
 
 

@@ -263,4 +263,5 @@ class TaskDir(ProcDir):
         return self.fs.node(key, subject.t, lambda: ProcessDir(self.fs, key, subject))
 
     def readdir(self) -> list[DirEntry]:
-        return [self.entry(b"%d" % tid, _DIR) for tid in sorted(self._threads())]
+        """Empty for who may not know of the process."""
+        return [self.entry(b"%d" % tid, _DIR) for tid in sorted(self._threads()) if self.fs.knows(self.subject.p)]

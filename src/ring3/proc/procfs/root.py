@@ -85,7 +85,7 @@ class ProcRoot(ProcDir):
 
     @property
     def nlink(self) -> int:
-        return 2 + sum(mode == _DIR for mode, _ in _ENTRIES.values()) + len(self.fs.system.procs)
+        return 2 + sum(mode == _DIR for mode, _ in _ENTRIES.values()) + sum(map(self.fs.knows, self.fs.system.procs.values()))
 
     def lookup(self, name: bytes) -> Node:
         """A name of the table, or a process; a thread too, though it is not listed."""
@@ -100,11 +100,11 @@ class ProcRoot(ProcDir):
 
         system = self.fs.system
         p = system.procs.get(number)
-        if p is not None:
+        if p is not None and self.fs.knows(p):
             subject = Subject(p, p.threads.get(p.pid), number, whole=True)
             return self.fs.node(name, p, lambda: ProcessDir(self.fs, name, subject))
         t = system.threads.get(number)
-        if t is None or t.state is ThreadState.DEAD:
+        if t is None or t.state is ThreadState.DEAD or not self.fs.knows(t.proc):
             raise ENOENT
         thread = Subject(t.proc, t, number, whole=True)
         return self.fs.node(name, t, lambda: ProcessDir(self.fs, name, thread))
@@ -118,6 +118,7 @@ class ProcRoot(ProcDir):
 
     def readdir(self) -> list[DirEntry]:
         entries = [self.entry(name, mode & S_IFMT) for name, (mode, _) in _ENTRIES.items()]
-        entries += [self.entry(b"%d" % pid, FileType.DIR) for pid in sorted(self.fs.system.procs)]
+        procs = self.fs.system.procs
+        entries += [self.entry(b"%d" % pid, FileType.DIR) for pid in sorted(procs) if self.fs.knows(procs[pid])]
         return entries
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.trace.explain.code import SHOWN, instructions
-from ring3.trace.explain.compare import topics
+from ring3.trace.explain.compare import named, topics
 from ring3.trace.explain.model import (
     Arguments,
     Check,
@@ -31,10 +31,13 @@ from ring3.trace.explain.picture import (
     address,
     command_words,
     cred_words,
+    growth_words,
+    is_padding,
     item_label,
     item_words,
     numbers,
     object_words,
+    register_notes,
     short_name,
 )
 from ring3.trace.explain.space import Object, objects
@@ -180,15 +183,13 @@ def _arguments(event: Arguments) -> str:
 
 
 def _header(event: Header) -> str:
-    return _row("header", f"<code>{event.first.hex(' ') or 'nothing'}</code> {escape(event.kind)}")
+    return _row("header", f"{escape(event.kind)} <code class=\"dim\">{event.first.hex(' ') or 'nothing'}</code>")
 
 
 def _format(event: FormatSaid) -> str:
     style = {"mine": "good", "rewritten": "good", "refused": "bad"}.get(event.verdict, "dim")
-    return _row(
-        "format",
-        f"<b>{_t(event.format.encode())}</b> <span class='{style}'>{escape(event.verdict)}</span>: {escape(event.reason)}",
-    )
+    verdict, reason = ("mine", "another file is to run it") if event.verdict == "rewritten" else (event.verdict, event.reason)
+    return _row("format", f"<b>{_t(event.format.encode())}</b> <span class='{style}'>{escape(verdict)}</span>: {escape(reason)}")
 
 
 def _hop(event: Hop) -> str:
@@ -225,7 +226,8 @@ def _plan(found: Explanation, plan: ExecPlan) -> list[str]:
         )
         for cmd in plan.vmcmds
     ]
-    words = [(name, f"{value:x}") for name, value in registers(plan)]
+    notes = register_notes(plan)
+    words = [(name, f"{value:x}", escape(notes.get(name, ""))) for name, value in registers(plan)]
     stay = [fd for fd in found.descriptors if fd not in plan.closes]
     facts = [
         ("ids", "; ".join(cred_words(found.before, plan.cred))),
@@ -240,7 +242,10 @@ def _plan(found: Explanation, plan: ExecPlan) -> list[str]:
         _sheet("Address space", _space(plan)),
         _sheet("Commands", _table(("what", "address", "length", "prot", "from"), commands, addresses=(1,))),
         _sheet("Stack, from the top", _stack(plan)),
-        _sheet("Registers", _table(("register", "value"), words, addresses=(1,)), '<p class="dim">All others are zero.</p>'),
+        _sheet(
+            "Registers", _table(("register", "value", "what it is"), words, addresses=(1,)),
+            '<p class="dim">All others are zero.</p>',
+        ),
         *_code(found, plan),
         _sheet("Process", f'<dl class="facts">{listed}</dl>'),
     ]
@@ -276,8 +281,8 @@ def _space(plan: ExecPlan) -> str:
         f'<span><svg viewBox="0 0 10 10" aria-hidden="true"><rect class="{css}" width="10" height="10"/></svg> {label}</span>'
         for css, label in (("p-x", "may be executed"), ("p-w", "may be written"), ("p-r", "may be read"), ("p-none", "nothing"))
     )
-    where = plan.layout
-    more = f"The heap begins at {where.brk:x}; mmap places from {where.mmap_base:x} {'upwards' if where.legacy else 'downwards'}."
+    more = growth_words(plan, found)
+    more = f"{more[0].upper()}{more[1:]}."
     return f'{ruler}<ol class="space">{"".join(rows)}</ol><p class="key">{key}</p><p class="key">{more}</p>'
 
 
@@ -306,7 +311,7 @@ def _css(bits: int) -> str:
 
 
 def _stack(plan: ExecPlan) -> str:
-    items = dump(plan)[::-1]
+    items = [item for item in dump(plan)[::-1] if not is_padding(item, plan)]
     shown_items, rest = items[:_OPEN], items[_OPEN:_MOST_ITEMS]
     head = ("address", "what stands there", "what it is")
     out = _table(head, [_item(item, plan) for item in shown_items], addresses=(0,), values=(1,))
@@ -337,7 +342,10 @@ def _compared(explanations: Sequence[Explanation]) -> str:
             rows.append(f'<tr class="part"><th>{escape(section)}</th>{"".join(f"<th>{escape(s)}</th>" for s in systems)}</tr>')
         answers = zip(systems, topic.answers, strict=True)
         cells = "".join(f'<td data-system="{escape(system)}">{escape(answer)}</td>' for system, answer in answers)
-        rows.append(f'<tr{" class=differs" if topic.differs else ""}><th>{escape(topic.name)}</th>{cells}</tr>')
-    who = f"as {' and '.join(systems)} would do it"
+        if topic.is_one:
+            cells = f'<td colspan="{len(systems)}">{escape(topic.answers[0])}</td>'
+        kind = ' class="differs"' if topic.differs else ' class="same"' if topic.is_one else ""
+        rows.append(f"<tr{kind}><th>{escape(topic.name)}</th>{cells}</tr>")
+    who = f"as {named(systems)} would do it; ≠ differs, = is the same for all"
     title = f"<header><h1>{escape(quoted(explanations[0].program))}</h1><p>{escape(who)}</p></header>\n"
     return title + _sheet("Beside each other", f'<table class="beside">{"".join(rows)}</table>')

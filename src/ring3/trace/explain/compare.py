@@ -1,13 +1,14 @@
 """The same exec as two or more systems would do it, beside each other, with their differences marked.
 
 What is compared is what stands in the explanations: the verdict, each question that was asked and its answer, the
-limits, the layout, the stack's contents.  Where the page is too narrow for columns the systems stand below each
-other.
+limits, the layout, the stack's contents.  What all answer alike is said once.  Where the page is too narrow for columns the
+systems stand below each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ring3.trace.explain.model import Arguments, Check, Explanation, FormatSaid, Header, Hop, LookUp
@@ -19,9 +20,11 @@ from ring3.trace.explain.text import outcome
 from ring3.trace.explain.words import columns_of as columns
 from ring3.trace.explain.words import command, counted, limit, prot, quoted, shown, size
 
-_NOTHING: Final = "(not asked)"          # what a system says nothing of, or did not get to
+_NOT_ASKED: Final = "(not asked)"        # what a system says nothing of, or did not get to
+_NOTHING: Final = "none"                 # what it does not have
 _TOPIC: Final = 20
 _NARROW: Final = 100
+_EMPTY: Final = MappingProxyType({"auxv": _NOTHING, "space": _NOTHING, "registers": "0"})
 _FIRST: Final = ("verdict", "checks", "arguments")      # what an exec that fails has too
 
 
@@ -41,6 +44,11 @@ class Topic(NamedTuple):
         """Whether the systems do not agree."""
         return len(set(self.keys)) > 1
 
+    @property
+    def is_one(self) -> bool:
+        """Whether they say the same, word for word."""
+        return len(set(self.answers)) == 1
+
     def padded_name(self) -> str:
         """The name in its column."""
         return self.name[: _TOPIC - 2].ljust(_TOPIC)
@@ -51,9 +59,8 @@ def compare(explanations: Sequence[Explanation], width: int, *, colour: bool = F
     page = Page(width, colour=colour)
     systems = [found.personality for found in explanations]
     page.line(
-        f"{page.paint(quoted(explanations[0].program), 'bold')}   as {' and '.join(systems)} would do it; "
-        f"{page.paint('≠', 'mark')} marks "
-        "what differs"
+        f"{page.paint(quoted(explanations[0].program), 'bold')}   as {named(systems)} would do it; "
+        f"{page.paint('≠', 'mark')} differs, = is the same for all"
     )
     found = topics(explanations)
     section = ""
@@ -69,6 +76,15 @@ def compare(explanations: Sequence[Explanation], width: int, *, colour: bool = F
     return page.text()
 
 
+def named(systems: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> named(["linux", "netbsd", "serenity"])
+    'linux, netbsd and serenity'
+    """
+    return f"{', '.join(systems[:-1])} and {systems[-1]}" if len(systems) > 1 else "".join(systems)
+
+
 def _columns(page: Page, count: int) -> int:
     return (page.width - INDENT - 2 - _TOPIC) // count
 
@@ -82,7 +98,7 @@ def _heading(page: Page, section: str, systems: Sequence[str]) -> None:
 
 
 def _topic(page: Page, topic: Topic, systems: Sequence[str]) -> None:
-    mark = page.paint("≠ ", "mark") if topic.differs else "  "
+    mark = page.paint("≠ ", "mark") if topic.differs else page.paint("= ", "dim") if topic.is_one else "  "
     head = " " * INDENT + mark + page.paint(topic.padded_name(), "dim")
     if page.width < _NARROW:
         answers = list(zip(systems, topic.answers, strict=True)) if topic.differs else [("", topic.answers[0])]
@@ -95,7 +111,11 @@ def _topic(page: Page, topic: Topic, systems: Sequence[str]) -> None:
                 page.line(" " * (indent + len(label)) + piece)
         return
     room = _columns(page, len(systems))
-    cells = [wrap(answer, room - 2) for answer in topic.answers]
+    if topic.is_one:
+        room = page.width - INDENT - 2 - _TOPIC
+        cells = [wrap(topic.answers[0], room)]
+    else:
+        cells = [wrap(answer, room - 2) for answer in topic.answers]
     for line in range(max(map(len, cells))):
         texts = [cell[line] if line < len(cell) else "" for cell in cells]
         page.line(
@@ -117,7 +137,8 @@ def topics(explanations: Sequence[Explanation]) -> list[Topic]:
                 for answer, e in zip(answers, explanations, strict=True)
                 if section in _FIRST or e.plan
             ]
-            rows.append(Topic(section, name, tuple(answer or _NOTHING for answer in answers), tuple(keys)))
+            empty = _EMPTY.get(section, _NOT_ASKED)
+            rows.append(Topic(section, name, tuple(answer or empty for answer in answers), tuple(keys)))
 
     add("verdict", "outcome", [_verdict(e) for e in explanations])
     add("verdict", "runs", [command([e.plan.exe.path, *e.plan.argv[1:]]) if e.plan else "" for e in explanations])
@@ -125,6 +146,7 @@ def topics(explanations: Sequence[Explanation]) -> list[Topic]:
     add("verdict", "why", [e.diagnosis.why if e.diagnosis else "" for e in explanations])
     for label in _ordered([_event_label(event) for event in e.events] for e in explanations):
         add("checks", label.partition("\0")[0], [_answer(e, label) for e in explanations])
+    rows = _joined(rows)
     add("arguments", "limit", [_limit(e) for e in explanations])
     add("arguments", "one string", [_string_limit(e) for e in explanations])
     if sum(e.plan is not None for e in explanations) < 2:
@@ -146,6 +168,21 @@ def topics(explanations: Sequence[Explanation]) -> list[Topic]:
     add("process", "closes", [numbers(e.plan.closes) if e.plan else "" for e in explanations])
     add("process", "name", [shown(e.plan.comm) if e.plan else "" for e in explanations])
     return rows
+
+
+def _joined(rows: Sequence[Topic]) -> list[Topic]:
+    """The topics, with neighbouring formats of which all systems say the same in the same words as one."""
+    out: list[Topic] = []
+    for row in rows:
+        last = out[-1] if out else None
+        if last is not None and last.name == row.name == "format" and last.is_one and row.is_one:
+            before, _, said = last.answers[0].partition(": ")
+            name, _, says = row.answers[0].partition(": ")
+            if said == says:
+                out[-1] = last._replace(answers=(f"{before}, {name}: {said}",) * len(row.answers), keys=("",) * len(row.answers))
+                continue
+        out.append(row)
+    return out
 
 
 def _without_addresses(answer: str) -> str:

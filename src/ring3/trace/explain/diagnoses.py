@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ring3.trace.explain import badfiles
 from ring3.trace.explain.case import Answer, Case, Row
 from ring3.trace.explain.checks import MOUNT, PERMITTED, POLICY, QUIET, REGULAR
-from ring3.trace.explain.model import Diagnosis, Explanation
+from ring3.trace.explain.model import Diagnosis, Explanation, is_known
 from ring3.trace.explain.words import meaning, quoted, shown, signal_name, size
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def brief(explanation: Explanation) -> str:
 
 def _not_along_path(case: Case) -> Answer | None:
     it = case.it
-    if not it.search or it.error not in ("ENOENT", "ENOTDIR"):
+    if not it.search or it.error not in ("ENOENT", "ENOTDIR") or is_known(it):
         return None
     helps = ["give its path, or set PATH: --env PATH=DIR:DIR"]
     here = b"./" + it.program
@@ -74,7 +74,9 @@ def _veiled(case: Case) -> Answer | None:
     look = case.failed_look
     if look is None or not look.found:
         return None
-    return f"{quoted(look.path)} is there, but the veil hides it", (f"unveil it for execution: --unveil {quoted(look.found)}:rx",)
+    return f"{quoted(look.path)} is there, but the veil hides it", (
+        f"unveil it for execution: --unveil {quoted(look.found)}:rx", "ring3 learn finds out all that a program needs",
+    )
 
 
 def _loop(case: Case) -> Answer | None:
@@ -101,8 +103,11 @@ def _searched(case: Case) -> Answer | None:
     if look is None or step is None or step.error != "EACCES":
         return None
     where = shown(step.path, 100)
+    why = f"the directory {where} may not be searched by uid {case.it.before.fsuid}: {step.reason}"
+    if case.it.search and look.purpose == "program":
+        why = f"none of the directories of PATH that may be searched has {quoted(case.it.program)}, and one may not: {why}"
     return (
-        f"the directory {where} may not be searched by uid {case.it.before.fsuid}: {step.reason}",
+        why,
         (f"chmod o+x {quoted(step.path)}, or run it as uid {step.file.uid if step.file else 0}: --user",),
     )
 
@@ -179,7 +184,7 @@ _LOADERS: Final = (
     (b"ld-elf", "FreeBSD", "FreeBSD programs are not run here"),
     (b"ld.so", "a BSD or an old Unix", "give it its own system to live in: --root DIR"),
     (b"system/bin/linker", "Android", "give it an Android system to live in: --root DIR, or build it for Linux"),
-    (b"Loader.so", "SerenityOS", "give it a SerenityOS system to live in: --root DIR"),
+    (b"Loader.so", "SerenityOS", "give it a build of SerenityOS: --emul serenity=DIR (its Root directory), or --root DIR"),
     (
         b"/nix/store/",
         "NixOS (it names a loader in the Nix store)",
@@ -296,6 +301,21 @@ def _not_executable(case: Case) -> Answer | None:
     )
 
 
+def _unreadable(case: Case) -> Answer | None:
+    """A file of the host that its kernel lets us execute and not read: natively it runs, here it must be read first."""
+    if case.failed_look is not None or case.failed_check is not None:
+        return None
+    look = case.looks[-1] if case.looks else None
+    if look is None or look.file is None:
+        return None
+    path = case.spelled(look.found)
+    return (
+        (f"{case.subject_of(look.found)} may be executed but not read ({look.file.mode:04o}); a native kernel reads it all the "
+         "same, ring3 can read only what its own user may"),
+        (f"chmod +r {path}, or run ring3 as a user who may read it",),
+    )
+
+
 def _busy(case: Case) -> Answer | None:
     check = case.failed_check
     if check is None or check.question != QUIET:
@@ -401,6 +421,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("not a regular file", ("EACCES",), _directory),
     Row("noexec mount", ("EACCES",), _noexec),
     Row("not executable", ("EACCES",), _not_executable),
+    Row("not readable", ("EACCES",), _unreadable),
     Row("text busy", ("ETXTBSY",), _busy),
     Row("policy", (), _policy),
     Row("one string too long", ("E2BIG",), _one_long_string),

@@ -133,6 +133,11 @@ class Hop(NamedTuple):
 Event = LookUp | Check | Arguments | Header | FormatSaid | Hop
 
 
+def is_known(found: Explanation) -> bool:
+    """Whether the program itself was found, whatever failed then, or is there and hidden."""
+    return any(isinstance(event, LookUp) and event.purpose == "program" and bool(event.found) for event in found.events)
+
+
 class Rule(NamedTuple):
     """Something that would change this exec: what it is, how it stands here, and what difference it would make."""
 
@@ -199,6 +204,13 @@ class Explanation(NamedTuple):
     sizes: tuple[int, ...] = ()
     libraries: tuple[Library, ...] = ()
     code: bytes = b""
+
+    def __repr__(self) -> str:
+        verdict = f"{self.outcome} {self.error}" if self.error else self.outcome
+        return f"<Explanation of {self.program!r} for {self.personality}: {verdict}>"
+
+    def __str__(self) -> str:
+        return self.text()
 
     @property
     def ok(self) -> bool:

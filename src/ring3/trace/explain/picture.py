@@ -106,9 +106,20 @@ def show_space(page: Page, plan: ExecPlan) -> None:
         above = item.start
     _gap(page, above)
     page.row("", f"{address(0)} ┴")
-    grows = "without a limit" if plan.layout.stack_limit >= top else f"to {size(plan.layout.stack_limit)}"
-    page.row("", f"the heap begins at {plan.layout.brk:x}, mmap places {'upwards' if plan.layout.legacy else 'downwards'} from "
-             f"{plan.layout.mmap_base:x}, the stack may grow {grows}", style="dim")
+    page.row("", growth_words(plan, found), style="dim")
+
+
+def growth_words(plan: ExecPlan, found: Sequence[Object]) -> str:
+    """What of the space may grow, and where to."""
+    layout = plan.layout
+    stack = next((item for item in found if item.start <= plan.stack.sp < item.end), None)
+    most = layout.stack_limit
+    grows = "may grow without a limit" if most >= layout.user_top else f"may grow to {size(most)}"
+    if stack is not None and stack.end - stack.start >= most:
+        grows = "does not grow"
+    heap = f"the heap begins at {layout.brk:x}" if layout.brk else "there is no heap"
+    way = "upwards" if layout.legacy else "downwards"
+    return f"{heap}, mmap places {way} from {layout.mmap_base:x}, the stack {grows}"
 
 
 def ruler_width(page: Page) -> int:
@@ -155,7 +166,7 @@ def show_stack(page: Page, plan: ExecPlan) -> None:
     items = dump(plan)
     items.reverse()
     page.row("stack", f"{size(len(plan.stack.data))}, from the top; rsp = {plan.stack.sp:x}")
-    for item in items if page.everything else folded(items):
+    for item in items if page.everything else folded([item for item in items if not is_padding(item, plan)]):
         if isinstance(item, int):
             page.detail(f"{'…':12}  {counted(item, 'more line')} (--all shows every one)", style="dim", depth=0)
         else:
@@ -184,6 +195,11 @@ def folded(items: Sequence[Item]) -> list[Item | int]:
     return out
 
 
+def is_padding(item: Item, plan: ExecPlan) -> bool:
+    """Zeros that only bring the next string to a whole word."""
+    return item.kind == "zeros" and item.length < plan.arch.word_size and item.label == "gap" and not item.meaning
+
+
 def _family(item: Item) -> tuple[str, str]:
     return item.kind, item.label.partition("[")[0]
 
@@ -210,11 +226,21 @@ def item_label(item: Item) -> str:
 
 def show_registers(page: Page, plan: ExecPlan) -> None:
     """What the first instruction finds."""
-    where = "the loader's entry point" if plan.interpreter is not None else "the program's entry point"
-    notes = {"rip": where, "rsp": "argc stands here"}
+    notes = register_notes(plan)
     for number, (name, value) in enumerate(sorted(registers(plan), key=lambda row: row[0] not in notes)):
         page.row("registers" if number == 0 else "", f"{name:8}{value:x}", notes.get(name, ""), at=30, right_style="dim")
     page.row("", "all others are zero", style="dim")
+
+
+def register_notes(plan: ExecPlan) -> dict[str, str]:
+    """What registers are for, by their names; the two that every program has first."""
+    notes = {"rip": "the loader's entry point" if plan.interpreter is not None else "the program's entry point", "rsp": ""}
+    items, values = dump(plan), dict(registers(plan))
+    if items and items[0].label == "argc":
+        notes["rsp"] = "argc stands here"
+    elif any(item.label.startswith("argv") for item in items):
+        notes |= {"rsp": "the end of the stack", "rdi": "argc", "rsi": "argv", "rdx": "envp"}
+    return {name: note for name, note in notes.items() if name in values}
 
 
 def show_code(page: Page, explanation: Explanation) -> None:

@@ -10,7 +10,7 @@ from ring3.exec.package import ExecRequest
 from ring3.trace.explain.afterwards import warnings
 from ring3.trace.explain.changes import rules
 from ring3.trace.explain.libraries import libraries
-from ring3.trace.explain.model import Explanation, Tried
+from ring3.trace.explain.model import Explanation, Tried, is_known
 from ring3.trace.explain.watch import explain
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def _along_path(t: Thread, argv: Sequence[bytes], envp: Sequence[bytes], path: b
         return explain(t, ExecRequest(name, argv, envp))
     tried: list[Tried] = []
     denied: Explanation | None = None
+    broken: Explanation | None = None       # it is there, and something else it needs is not
     last: Explanation | None = None
     for candidate in along_path(name, DEFAULT_PATH if path is None else path)[:_MOST_TRIED]:
         last = explain(t, ExecRequest(candidate, argv, envp), program=name, search=tried)
@@ -48,9 +49,13 @@ def _along_path(t: Thread, argv: Sequence[bytes], envp: Sequence[bytes], path: b
             return last
         if last.error == "EACCES":
             denied = last
+        elif broken is None and is_known(last):
+            broken = last
         tried.append(Tried(candidate, last.error))
     assert last is not None
-    return denied._replace(search=tuple(tried)) if denied is not None else last._replace(search=tuple(tried), events=())
+    if found := denied or broken:
+        return found._replace(search=tuple(tried))
+    return last._replace(search=tuple(tried), events=())
 
 
 def finished(t: Thread, explanation: Explanation) -> Explanation:

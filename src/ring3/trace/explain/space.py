@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ring3.exec.plan import WRITE
+from ring3.exec.plan import READ, WRITE
 from ring3.vm.region import page_ceil
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ class Object(NamedTuple):
 
 
 def areas(commands: Sequence[VMCmd]) -> list[Area]:
-    """What stands where once every command has run: a later one replaces what it covers.  Lowest first."""
+    """What stands where once every command has run: a later one replaces what it covers, or fills it.  Lowest first."""
     standing: list[Area] = []
     for command in commands:
         if command.kind == WRITE or command.length <= 0:
             continue
         start, end = command.addr, page_ceil(command.addr + command.length)
+        if command.kind == READ and any(
+            area.start <= start and end <= area.end and (area.prot, area.name) == (command.prot, command.label) for area in standing
+        ):
+            continue
         kept: list[Area] = []
         for area in standing:
             if area.end <= start or area.start >= end:

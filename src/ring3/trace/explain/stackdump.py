@@ -1,8 +1,9 @@
 """The initial stack, word by word, with what each word is.
 
-What the dump knows is what a new program knows: the stack pointer, the registers, and how System V systems lay a
-stack out (argc, argument pointers, 0, environment pointers, 0, auxiliary vector).  Strings are found by following the
-pointers.  Bounded by the stack itself; a stack of another shape is shown as plain bytes.
+What the dump knows is what a new program knows: the stack pointer, the registers, and the two ways in which systems lay a
+stack out: argc, argument pointers, 0, environment pointers, 0, auxiliary vector (System V); or without argc, which comes in
+rdi as main's first parameter does, with the pointers' places in rsi and rdx.  Strings are found by following the pointers.
+Bounded by the stack itself; a stack of another shape is shown as plain bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ring3.abi import elf
+from ring3.abi import elf, x86
 
 if TYPE_CHECKING:
     from ring3.exec.plan import ExecPlan, StackImage
@@ -23,7 +24,9 @@ REGISTERS: Final = (
 )
 _AUX_NAMES: Final = MappingProxyType({value: name for name, value in vars(elf).items() if name.startswith("AT_")})
 # Numbers that systems use for different things.
-_OTHER_NAMES: Final = MappingProxyType({("linux", elf.AT_GID): "AT_GID"})
+_OTHER_NAMES: Final = MappingProxyType({
+    ("linux", elf.AT_GID): "AT_GID", ("serenity", elf.AT_GID): "AT_GID", ("serenity", 1): "AT_IGNORE", ("serenity", 2): "AT_EXECFD",
+})
 _STRINGS: Final = frozenset({elf.AT_EXECFN, elf.AT_PLATFORM, elf.AT_SUN_EXECNAME})
 _POINTERS: Final = MappingProxyType({elf.AT_RANDOM: 16})
 
@@ -60,6 +63,8 @@ AUX_MEANING: Final = MappingProxyType(
         "AT_NETBSD_RGID": "real group",
         "AT_RSEQ_FEATURE_SIZE": "bytes of struct rseq",
         "AT_RSEQ_ALIGN": "and its alignment",
+        "AT_EXECFD": "the program's file, open for the loader",
+        "AT_IGNORE": "an entry that says nothing",
         "AT_NULL": "the end of the vector",
     }
 )
@@ -102,16 +107,31 @@ def dump(plan: ExecPlan) -> list[Item]:
     return _mark_registers(plan, found)
 
 
+def _first_argument(plan: ExecPlan, words: list[int]) -> int:
+    """Which word of the stack is argv[0]; environment pointers and the auxiliary vector come behind them.  -1: nobody knows."""
+    argc, registers = len(plan.argv), dict(plan.registers)
+    argv, odd = divmod(registers.get(x86.RSI, 0) - plan.stack.sp, plan.arch.word_size)
+    envp = registers.get(x86.RDX, 0) - plan.stack.sp
+    if words[:1] == [argc]:
+        first = 1
+    elif registers.get(x86.RDI) == argc and argv >= 0 and not odd and envp == (argv + argc + 1) * plan.arch.word_size:
+        first = argv
+    else:
+        return -1
+    ends = (first + argc, first + argc + 1 + len(plan.envp))
+    return first if ends[1] + 2 * len(plan.stack.auxv) < len(words) and not any(words[end] for end in ends) else -1
+
+
 def _known(plan: ExecPlan) -> Iterator[Item]:
     """What can be told of the stack, in no order."""
     stack, word_size = plan.stack, plan.arch.word_size
     words = memoryview(stack.data[: len(stack.data) // word_size * word_size]).cast("Q" if word_size == 8 else "I").tolist()
     argc, envc = len(plan.argv), len(plan.envp)
-    count = 1 + argc + 1 + envc + 1 + 2 * len(stack.auxv)
-    if len(words) < count or words[0] != argc or words[1 + argc] or words[2 + argc + envc]:
+    at = _first_argument(plan, words)
+    if at < 0:
         return
-    yield Item(stack.sp, word_size, "word", "argc", argc)
-    at = 1
+    if at == 1 and words[0] == argc:
+        yield Item(stack.sp, word_size, "word", "argc", argc)
     for name, number in (("argv", argc), ("envp", envc)):
         for index in range(number):
             yield Item(stack.sp + at * word_size, word_size, "word", f"{name}[{index}]", words[at])
@@ -161,7 +181,10 @@ def _gap(stack: StackImage, start: int, end: int) -> Item:
 def _mark_registers(plan: ExecPlan, items: list[Item]) -> list[Item]:
     """A register that points at an item is told beside it; one that points into a gap parts it there."""
     found = list(items)
+    names: dict[int, list[str]] = {}
     for register, value in plan.registers:
+        names.setdefault(value, []).append(REGISTERS[register])
+    for value, registers_there in names.items():
         for index, item in enumerate(found):
             if item.addr <= value < item.addr + item.length:
                 if item.addr < value and item.kind in ("bytes", "zeros"):
@@ -172,7 +195,7 @@ def _mark_registers(plan: ExecPlan, items: list[Item]) -> list[Item]:
                     index += 1
                     item = found[index]
                 if item.addr == value:
-                    note = f"{REGISTERS[register]} points here"
+                    note = f"{' and '.join(registers_there)} point{'' if registers_there[1:] else 's'} here"
                     found[index] = item._replace(meaning=f"{item.meaning}; {note}" if item.meaning else note)
                 break
     return found

@@ -16,10 +16,10 @@ what became of files (`paths.py`), how it is written (`report.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ring3.abi.signals import signal_name
+from ring3.abi.signals import LINUX_DEFAULTS, signal_name
 from ring3.calls.shown import sig_info
 from ring3.calls.syscall import NOSYS, Bound
 from ring3.errors import Errno
@@ -27,6 +27,7 @@ from ring3.proc.proc import Proc, Thread, ThreadState
 from ring3.proc.procfs.maps import region_name
 from ring3.protocols import Instrument
 from ring3.trace.explain.words import shown
+from ring3.trace.form import Forms
 from ring3.trace.html.document import Document, Span
 from ring3.trace.html.paths import Paths
 from ring3.trace.strace import ADDRESSES, OCTAL
@@ -69,6 +70,7 @@ class Recorder(Instrument):
         self._threads: dict[Thread, int] = {}
         self._calls: dict[Thread, _Open] = {}
         self._paths = Paths(self.document)
+        self._forms = Forms()
         self._systems: dict[str, None] = {}
         self.last_ns = -1               # when something was seen last, since the first thing was
 
@@ -117,7 +119,8 @@ class Recorder(Instrument):
                 self.document.call_said(begun.row, begun.text or "…", "?")
             del self._threads[t]
         status = proc.exit_status or 0
-        self.document.process_ended(index, ending(status), at, is_bad=status != 0)
+        text = ending(status, proc.personality.signal_defaults.names)
+        self.document.process_ended(index, text, at, is_bad=status != 0)
 
     # --- calls
     def syscall_enter(self, thread: Thread, call: Bound, args: tuple[Any, ...]) -> None:
@@ -130,7 +133,7 @@ class Recorder(Instrument):
         if call.call is NOSYS:
             self.document.missing(call.name)
         if call.call is NOSYS or call.name in _LASTING:
-            text = arguments(thread, call, args, None)
+            text = arguments(thread, call, args, None, self._forms)
         begun = self._calls[thread] = _Open(self.document.call_began(index, call.name, self._at(), text), args, text)
         if call.name in _EXECS:
             begun.before = tuple(spans(thread.proc.vm))
@@ -141,11 +144,11 @@ class Recorder(Instrument):
         if begun is None:
             if args is not None or self.document.call_count >= self.limit:
                 return          # it was not kept
-            raw = arguments(thread, call, None, None)
+            raw = arguments(thread, call, None, None, self._forms)
             begun = _Open(self.document.call_began(self._known(thread), call.name, self._at(), raw), (), raw)
         at = self._at()
         refusal = result if isinstance(result, Errno) else None
-        text = begun.text or arguments(thread, call, begun.args, result if isinstance(result, int) else None)
+        text = begun.text or arguments(thread, call, begun.args, result if isinstance(result, int) else None, self._forms)
         error = refusal.name if refusal is not None else ""
         self.document.call_ended(begun.row, at, text, _result(thread, call, result), error)
         if begun.args and call.call is not NOSYS:
@@ -174,10 +177,17 @@ class Recorder(Instrument):
             after=spans(thread.proc.vm),
         )
 
+    def wake(self, waker: Thread | None, woken: Thread) -> None:
+        """A thread's doing ended the sleep of another one."""
+        if waker is not None and waker is not woken and waker in self._threads and woken in self._threads:
+            self.document.woke(self._threads[waker], self._threads[woken], self._at())
+
     def signal(self, thread: Thread, info: SigInfo, handled: bool) -> None:
         """A signal is taken."""
         how = " → handler" if handled else ""
-        self.document.signalled(self._known(thread), self._at(), f"{signal_name(info.signo)} {sig_info(info)}{how}")
+        system = thread.proc.personality.signal_defaults
+        text = f"{signal_name(info.signo, system.names)} {sig_info(info, system)}{how}"
+        self.document.signalled(self._known(thread), self._at(), text)
 
     def policy(self, thread: Thread, decision: Decision) -> None:
         """A policy said no, or would have."""
@@ -192,7 +202,7 @@ def spans(vm: VMSpace) -> Iterator[Span]:
         yield Span(region.start, region.length, region.prot, shown(region_name(vm, region)))
 
 
-def ending(status: int) -> str:
+def ending(status: int, names: Mapping[int, str] = LINUX_DEFAULTS.names) -> str:
     """A wait status in words.
 
     >>> ending(0), ending(0x300), ending(11 | 0x80)
@@ -200,7 +210,7 @@ def ending(status: int) -> str:
     """
     signo = status & 0x7F
     if signo:
-        return f"killed by {signal_name(signo)}" + (" (core dumped)" if status & 0x80 else "")
+        return f"killed by {signal_name(signo, names)}" + (" (core dumped)" if status & 0x80 else "")
     return f"exited with {status >> 8 & 0xFF}"
 
 

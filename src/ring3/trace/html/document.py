@@ -24,6 +24,7 @@ MOST: Final = 20_000            # execs, signals, refusals
 MAPPED: Final = 2_000           # execs whose address spaces are kept
 RANGES: Final = 2_000           # of one address space
 FILES: Final = 200_000
+WAKES: Final = 200_000          # of one thread by another
 DEEDS: Final = ("created", "renamed", "removed", "changed")
 _WORDS: Final = 64              # of a command line
 _PIECE: Final = 8192            # numbers written at once
@@ -79,6 +80,7 @@ class Document:
         self._execs: list[dict[str, Any]] = []
         self._signals: list[dict[str, int]] = []
         self._refusals: list[dict[str, int]] = []
+        self._woke, self._waker, self._woken = array("q"), array("i"), array("i")
         self._files: dict[str, FileRow] = {}
         self._meanings: dict[str, str] = {}
         self._missing: dict[str, int] = {}
@@ -194,6 +196,15 @@ class Document:
         if self._takes(self._refusals):
             self._refusals.append({"thread": thread, "at": at, "text": self._text(text)})
 
+    def woke(self, waker: int, woken: int, at: int) -> None:
+        """A thread ended the sleep of another one."""
+        if len(self._woke) < WAKES:
+            self._woke.append(at)
+            self._waker.append(waker)
+            self._woken.append(woken)
+        else:
+            self.dropped += 1
+
     def file(self, path: str | bytes) -> FileRow:
         """The row of a path, made when it is first spoken of."""
         name = shown(path)
@@ -246,6 +257,11 @@ class Document:
             ("ns", self._took), ("thread", self._thread), ("name", self._name), ("args", self._args), ("result", self._result),
             ("error", self._error),
         ):
+            yield f',"{key}":'
+            yield from _list(map(str, column))
+        yield '},"wakes":{"at":'
+        yield from _list(map(str, _deltas(self._woke)))
+        for key, column in (("from", self._waker), ("to", self._woken)):
             yield f',"{key}":'
             yield from _list(map(str, column))
         yield '},"strings":'

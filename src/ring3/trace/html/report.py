@@ -17,7 +17,7 @@ from ring3.trace.html.subjects import meanings, subjects
 _HERE: Final = os.path.dirname(__file__)
 STYLES: Final = ("base.css", "report.css")
 SCRIPTS: Final = (      # in this order
-    "dom", "data", "list", "calls", "timeline", "timekeys", "maps", "programs", "files", "overview", "main",
+    "dom", "data", "list", "calls", "timeline", "timekeys", "timemarks", "maps", "programs", "files", "overview", "main",
 )
 
 

@@ -16,8 +16,8 @@ SUBJECTS: Final = ("file", "memory", "process", "signal", "network", "time", "ot
 # Modules of `calls` by subject; those not here are about something else.
 _OF_MODULE: Final = MappingProxyType({
     "attribute": "file", "copying": "file", "descriptor": "file", "directory": "file", "fcntl": "file", "io": "file",
-    "ioctl": "file", "mount": "file", "stat": "file", "xattr": "file", "i386_files": "file",
-    "memadvice": "memory", "memory": "memory", "procmem": "memory",
+    "inotify": "file", "ioctl": "file", "mount": "file", "stat": "file", "xattr": "file", "i386_files": "file",
+    "memadvice": "memory", "memory": "memory", "procmem": "memory", "sysvshm": "memory",
     "clone": "process", "exec": "process", "futex": "process", "process": "process", "wait": "process", "tls": "process",
     "i386_process": "process", "lwp": "process", "park": "process",
     "sched": "process", "spawn": "process", "context64": "process", "context32": "process", "ktrace": "process",

@@ -113,7 +113,7 @@ class TestProtect:
             g.call("mprotect", first, 2 * PAGE, RW)
         assert prot_at(g, first + PAGE)[0] == READ | EXEC
 
-    @pytest.mark.parametrize(("addr", "size"), [(1, PAGE), (1 << 62, PAGE), (0, 1 << 63)])
+    @pytest.mark.parametrize(("addr", "size"), [(1 << 62, PAGE), (0, 1 << 63), (1, (1 << 64) - 1)])
     def test_ranges_that_are_none(self, stage: Stage, addr: int, size: int) -> None:
         g = netbsd_guest(stage)
         for name in ("mprotect", "madvise", "minherit"):
@@ -121,6 +121,18 @@ class TestProtect:
                 g.call(name, addr, size, 0)
         with pytest.raises(EINVAL):
             g.call("munmap", addr, size)
+
+
+    def test_a_range_is_the_pages_it_lies_in(self, stage: Stage) -> None:
+        g = netbsd_guest(stage)
+        first = mmap(g, size=3 * PAGE)
+        assert g.call("mprotect", first + PAGE + 5, 1, READ | 0x38) == 0
+        assert [prot_at(g, first + i * PAGE)[0] for i in range(3)] == [RW, READ, RW]
+        assert g.call("madvise", first + 7, PAGE, 0) == g.call("minherit", first + 7, 1, 2) == 0
+        assert g.p.vm.find(first).dontfork  # type: ignore[union-attr]
+        assert g.call("munmap", first + PAGE - 1, 2) == 0
+        assert g.p.vm.find(first) is g.p.vm.find(first + PAGE) is None
+        assert g.p.vm.find(first + 2 * PAGE) is not None
 
 
 class TestInherit:
@@ -187,7 +199,11 @@ class TestBreak:
         g = netbsd_guest(stage)
         g.p.vm.brk_start = g.p.vm.brk_end = 0x4000_0000
         with pytest.raises(EINVAL):
-            g.call("break", 0x3FFF_FFFF)
+            g.call("break", 0x3FFF_F000)
+        with pytest.raises(ENOMEM):
+            g.call("break", 0)
+        assert g.call("break", 0x3FFF_F001) == 0             # the last page of the data: nothing to do
+        assert g.p.vm.brk_end == 0x4000_0000
         g.p.rlimits[2] = (0x1000, 0x1000)
         for where in (0x4000_1001, 1 << 63):
             with pytest.raises(ENOMEM):

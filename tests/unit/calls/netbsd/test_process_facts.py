@@ -110,14 +110,14 @@ class TestLimits:
 
 
 class TestClocks:
-    @pytest.mark.parametrize("clock", [0, 1, 2, 3, 0x4000_0000, 0x8000_0000])
+    @pytest.mark.parametrize("clock", [0, 1, 2, 3, 0x4000_0000, 0x2000_0000])
     def test_they_go(self, g: NetbsdGuest, clock: int) -> None:
         out = g.room(16)
         assert g.call("__clock_gettime50", clock, out) == 0
         assert g.call("__clock_getres50", clock, out) == 0
 
     @pytest.mark.parametrize(("clock", "refusal"), [
-        (4, EINVAL), (0x4000_0000 | 29999, ESRCH), (0x8000_0000 | 99, ESRCH), (0xC000_0000, EINVAL),
+        (4, EINVAL), (0x4000_0000 | 29999, ESRCH), (0x2000_0000 | 99, ESRCH), (0x6000_0000, EINVAL),
     ])
     def test_others_do_not(self, g: NetbsdGuest, clock: int, refusal: type[Exception]) -> None:
         with pytest.raises(refusal):

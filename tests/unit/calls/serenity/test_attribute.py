@@ -48,6 +48,22 @@ def test_struct_stat(g: SerenityGuest, fd: int) -> None:
     assert STAT.unpack(g.get(buf, 104))[2] >> 12 == 10
 
 
+def test_what_has_no_inode_is_not_known(g: SerenityGuest) -> None:
+    """Of a pipe without a name: that it is one."""
+    buf, fds = g.room(104), g.room(8)
+    g.call("pipe", fds, 0)
+    assert g.call("fstat", g.int32(fds), buf) == 0
+    assert STAT.unpack(g.get(buf, 104)) == (0, 0, 0o10000, *(0,) * 13)
+    g.call("mknod", g.params("<QQH2xI", "/fifo", 0o10644, 0))
+    assert g.call("fstat", g.open("/fifo", O_RDWR), buf) == 0
+    assert STAT.unpack(g.get(buf, 104))[2:4] == (0o10644, 1)
+    g.call("socketpair", g.params("<iIi4xQ", 1, 1, 0, fds))
+    assert g.call("fstat", g.int32(fds), buf) == 0
+    assert STAT.unpack(g.get(buf, 104)) == (0, 0, 0o140000, *(0,) * 13)
+    for fd in (g.call("anon_create", 4096, 0), g.call("create_inode_watcher", 0)):
+        assert g.refusal("fstat", fd, buf) == "EBADF"
+
+
 def test_stat_refusals(g: SerenityGuest, fd: int) -> None:
     buf = g.room(104)
     assert g.refusal("fstat", 99, buf) == "EBADF"

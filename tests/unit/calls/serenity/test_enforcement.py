@@ -8,12 +8,12 @@ import pytest
 
 from ring3.abi import x86
 from ring3.abi.flags import Prot
-from ring3.abi.signals import SEGV_MAPERR, SI_KERNEL, SIG_IGN, SigAction, Signal
+from ring3.abi.signals import SEGV_MAPERR, SI_KERNEL, SIG_IGN, SigAction, Signal, bit
 from ring3.abi.stop import Fault, StopKind
 from ring3.calls.gate import gate
 from ring3.calls.interpose import Interposer
 from ring3.calls.serenity import enforcement
-from ring3.calls.serenity.enforcement import BAD_STACK, NOWHERE, UNMARKED, WRITABLE, fault_of
+from ring3.calls.serenity.enforcement import BAD_STACK, NOWHERE, UNMARKED, WRITABLE, crash, fault_of, fault_signal
 from ring3.calls.trap import serve, trap
 from ring3.policy import promises
 from ring3.policy.confinement import Confinement
@@ -112,6 +112,22 @@ def test_it_holds_while_somebody_watches(g: SerenityGuest) -> None:
     assert make_call(g) == DEAD
     assert seen[:2] == [("getpid", ()), ("getpid", ())]
     assert ("SIGSEGV", BAD_STACK) in seen
+
+
+def test_a_crash_that_a_handler_takes_is_not_told(g: SerenityGuest) -> None:
+    told: list[str] = []
+    g.t.system.on_decision = lambda _p, decision: told.append(decision.missing)
+    g.p.actions.table[Signal.SIGSEGV] = SigAction(0x40_0000)
+    crash(g.t, BAD_STACK)
+    assert fault_signal(g.t, Fault(Signal.SIGSEGV, 1, 8)).signo == Signal.SIGSEGV
+    assert told == []
+    g.t.sigmask = bit(Signal.SIGSEGV)
+    crash(g.t, BAD_STACK)                       # held back: it does its default, and that is told
+    assert told == [BAD_STACK]
+    g.p.actions.table[Signal.SIGSEGV] = SigAction(SIG_IGN)
+    g.t.sigmask = 0
+    crash(g.t, NOWHERE)
+    assert told == [BAD_STACK, NOWHERE]
 
 
 @pytest.mark.parametrize("mode", ["kill", "eperm", "report"])

@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from ring3.abi.signals import Signal, bit
+from ring3.errors import Errno
 from tests.unit.calls.serenity.guest import (
     AT_FDCWD,
     O_CLOEXEC,
@@ -18,7 +19,7 @@ from tests.unit.calls.serenity.guest import (
     SerenityGuest,
     serenity_guest,
 )
-from tests.unit.calls.stage import BASE, ROOM, Stage
+from tests.unit.calls.stage import BASE, ROOM, Sleeper, Stage
 
 END = BASE + ROOM                                       # of the guest's memory: nothing is mapped behind it
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ISTTY, F_GETLK, F_SETLK, F_SETLKW = range(9)
@@ -252,3 +253,31 @@ def test_two_processes_share_no_descriptors_but_locks(stage: Stage, g: SerenityG
     assert other.refusal("fcntl", theirs, F_SETLK, lock(other, 1)) == "EAGAIN"
     assert other.call("fcntl", theirs, F_SETLK, lock(other, 2)) == 0
     assert AT_FDCWD == -100
+
+
+def test_every_buffer_of_readv_is_a_read_of_its_own(g: SerenityGuest) -> None:
+    """Each waits for something to be there; an end is nothing more to read."""
+    fds, into = g.room(8), g.room(16)
+    g.call("pipe", fds, 0)
+    reader, writer = g.int32(fds), g.int32(fds + 4)
+    g.call("write", writer, g.put(b"abcd"), 4)
+    vectors = g.words(into, 3, into + 3, 5)
+    sleeper = Sleeper(g.start("readv", reader, g.words(into, 2, into + 2, 1), 2))
+    assert (sleeper.is_done, sleeper.result, g.get(into, 3)) == (True, 3, b"abc")
+    sleeper = g.sleep("readv", reader, vectors, 2)
+    assert g.get(into, 1) == b"d"
+    g.call("write", writer, g.put(b"efghijkl"), 8)
+    sleeper.resume()
+    assert (sleeper.result, g.get(into + 3, 5)) == (1 + 5, b"efghi")
+    g.call("close", writer)
+    assert Sleeper(g.start("readv", reader, vectors, 2)).result == 3
+
+
+def test_a_buffer_of_readv_that_is_not_there(g: SerenityGuest) -> None:
+    fds = g.room(8)
+    g.call("pipe", fds, O_NONBLOCK)
+    g.call("write", g.int32(fds + 4), g.put(b"abcd"), 4)
+    with pytest.raises(Errno, match="Bad address"):
+        Sleeper(g.start("readv", g.int32(fds), g.words(g.room(2), 2, END, 2), 2))
+    with pytest.raises(Errno, match="temporarily unavailable"):
+        Sleeper(g.start("readv", g.int32(fds), g.words(g.room(2), 2, g.room(8), 8), 2))

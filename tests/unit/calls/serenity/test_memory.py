@@ -433,3 +433,42 @@ def test_hostile_arguments_are_answered(g: SerenityGuest, seed: int) -> None:
         assert all(region.end <= USER_TOP for region in g.p.vm.regions)
         assert not any(region.prot & 6 == 6 for region in g.p.vm.regions)
     assert region_at(g, BASE + 64).prot == Prot.READ | Prot.WRITE
+
+
+# --- shared pages of files
+def test_shared_mappings_of_a_file_reach_no_further_than_the_first(g: SerenityGuest) -> None:
+    fd = g.open("/growing")
+    g.call("write", fd, g.put(b"x" * 100), 100)
+    first = map_(g, 0, 2 * PAGE, RW, MAP_SHARED, fd)                        # a page more than the file has
+    g.call("ftruncate", fd, g.words(10 * PAGE))
+    assert refused(g, 0, 3 * PAGE, RW, MAP_SHARED, fd) == "EINVAL"
+    assert refused(g, 0, PAGE, RW, MAP_SHARED, fd, 2 * PAGE) == "EINVAL"
+    second = map_(g, 0, PAGE, RW, MAP_SHARED, fd, PAGE)
+    assert map_(g, 0, 9 * PAGE, RW, MAP_PRIVATE, fd)
+    again = map_(g, 0, 2 * PAGE, 1, MAP_SHARED, g.open("/growing", O_RDONLY))
+    place = map_(g, size=3 * PAGE)
+    assert refused(g, place, 3 * PAGE, RW, MAP_SHARED | MAP_FIXED, fd) == "EINVAL"
+    assert g.p.vm.find(place) is None, "what was there is gone already"
+    private = map_(g, 0, PAGE, RW, MAP_PRIVATE, fd)
+    g.call("munmap", first, PAGE)
+    g.call("munmap", again, 2 * PAGE)
+    assert refused(g, 0, 3 * PAGE, RW, MAP_SHARED, fd) == "EINVAL", "a page of the first is there still"
+    g.call("munmap", first + PAGE, PAGE)
+    g.call("munmap", second, PAGE)
+    assert not g.t.system.extents, f"{private:#x} is no part of it"
+    assert map_(g, 0, PAGE, RW, MAP_SHARED, fd)
+    assert map_(g, 0, 10 * PAGE, RW, MAP_SHARED, fd)
+    assert refused(g, 0, 11 * PAGE, RW, MAP_SHARED, fd) == "EINVAL"
+
+
+def test_what_becomes_private_lies_within_the_file(g: SerenityGuest) -> None:
+    fd = g.open("/short")
+    g.call("write", fd, g.put(b"x" * 100), 100)
+    for size, refusal in ((PAGE, ""), (2 * PAGE, "EINVAL")):
+        addr = map_(g, 0, size, 1, MAP_SHARED, fd)
+        params = g.params(REMAP_CODES, addr, size, size, MAP_PRIVATE)
+        if not refusal:
+            assert g.call("mremap", params) == addr
+            continue
+        assert g.refusal("mremap", params) == refusal
+        assert g.p.vm.find(addr) is None

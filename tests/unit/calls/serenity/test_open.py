@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ring3.abi.flags import MountFlags
 from ring3.calls.gate import gate
+from ring3.personality.serenity.flags import outward_mount_flags
 from ring3.policy.confinement import Confinement
 from ring3.policy.promises import mask_of
 from ring3.proc.cred import Cred
@@ -89,7 +91,7 @@ def test_bad_directories_and_memory(tree: SerenityGuest) -> None:
     assert tree.refusal("open", params(tree, "x", O_RDONLY, dirfd=fd)) == "ENOTDIR"
     assert tree.refusal("open", params(tree, "/file", O_RDONLY, dirfd=99)) == "EBADF"         # although the path is absolute
     tree.call("pipe", fds := tree.room(8), 0)
-    assert tree.refusal("open", params(tree, "x", O_RDONLY, dirfd=tree.int32(fds))) == "EINVAL"
+    assert tree.refusal("open", params(tree, "x", O_RDONLY, dirfd=tree.int32(fds))) == "ENOTDIR"
     assert tree.refusal("open", 8) == "EFAULT"
     assert tree.refusal("open", tree.params(OPEN, AT_FDCWD, 8, 4, O_RDONLY, 0)) == "EFAULT"
 
@@ -148,6 +150,26 @@ def test_read_only_mounts(tree: SerenityGuest) -> None:
     tree.p.cred = SOMEBODY
     tree.p.fs.root.child(b"dir").top().vnode.mode = 0o040755            # type: ignore[attr-defined]
     assert tree.refusal("open", params(tree, "/dir/x", O_RDWR | O_CREAT)) == "EACCES"
+
+
+def test_mounts_without_regular_files(tree: SerenityGuest) -> None:
+    """They are made and listed, but none is opened; directories are."""
+    assert tree.call("mount", tree.params("<QQQQii", "/dir", "tmp", -1, 256)) == 0
+    tree.call("open", params(tree, "/dir/x", O_RDWR | O_CREAT))
+    assert tree.refusal("open", params(tree, "/dir/x", O_RDONLY)) == "EACCES"
+    assert tree.refusal("open", params(tree, "/dir/x", O_RDONLY | O_DIRECTORY)) == "EACCES"      # before that it is none
+    assert tree.call("open", params(tree, "/dir", O_RDONLY | O_DIRECTORY)) > 0
+
+
+@pytest.mark.parametrize(("number", "flag"), [
+    (64, MountFlags.WXALLOWED), (128, MountFlags.AXALLOWED), (256, MountFlags.NOREGULAR),
+    (64 | 4, MountFlags.WXALLOWED | MountFlags.NOSUID),
+])
+def test_what_a_mount_allows(tree: SerenityGuest, number: int, flag: MountFlags) -> None:
+    assert tree.call("mount", tree.params("<QQQQii", "/dir", "tmp", -1, number)) == 0
+    mount = tree.p.fs.root.child(b"dir").top().mount
+    assert mount.flags == flag
+    assert outward_mount_flags(mount.flags) == number
 
 
 def test_there_are_1024_descriptors(tree: SerenityGuest) -> None:

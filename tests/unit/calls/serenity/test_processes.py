@@ -221,6 +221,28 @@ def test_a_futex_wait_ended_by_a_signal_is_a_result(g: SerenityGuest) -> None:
     assert not g.t.system.futexes.lines
 
 
+def test_the_order_of_a_futex_calls_checks(g: SerenityGuest) -> None:
+    """What a count of nobody makes superfluous is not looked at, and a count of those to move is read as a time."""
+    word, odd = g.words(0), BASE + 2
+    wake, requeue, cmp_requeue, wake_op, wait_bitset, wake_bitset = 2, 3, 4, 5, 9, 10
+    assert g.call("futex", g.params(FUTEX, odd, wake, 0, 0, 0, 0)) == 0
+    assert g.call("futex", g.params(FUTEX, 8, wake_bitset, 0, 0, 0, 1)) == 0
+    for fields, refusal in (
+        ((odd, wake, 1, 0, 0, 0), "EINVAL"), ((1 << 40, wake, 1, 0, 0, 0), "EFAULT"),
+        ((1 << 40, wake_bitset, 1, 0, 0, 0), "EINVAL"), ((1 << 40, wait_bitset, 0, 0, 0, 0), "EINVAL"),
+        ((word, requeue, 1, 7, word, 0), "EFAULT"), ((word, cmp_requeue, 1, 7, word, 5), "EFAULT"),
+        ((word, cmp_requeue, 1, g.words(0, 0), word, 5), "EAGAIN"),
+        ((word, wake_op, 0, 0, word, 8 << 28), "EINVAL"), ((word, wake_op, 0, 0, odd, 0), "EINVAL"),
+    ):
+        assert g.refusal("futex", g.params(FUTEX, *fields)) == refusal, fields
+    assert g.call("futex", g.params(FUTEX, word, requeue, 1, 0, odd, 0)) == 0, "nobody waits: the second word is not looked at"
+    sleeper = g.sleep("futex", g.params(FUTEX, word, 1, 0, 0, 0, 0))
+    assert g.refusal("futex", g.params(FUTEX, word, requeue, 0, 0, odd, 0)) == "EINVAL"
+    assert g.call("futex", g.params(FUTEX, word, requeue | 0x200, 1, 0, word + 8, 0x7FFF_FFFF)) == 1
+    sleeper.resume()
+    assert sleeper.result == 0
+
+
 @pytest.mark.parametrize("op", [0, 6, 7, 8, 11, 99, 0x102, 0x10A, 0x400, -1])
 def test_what_there_is_not_is_enosys(g: SerenityGuest, op: int) -> None:
     assert g.refusal("futex", g.params(FUTEX, g.words(0), op, 0, 0, 0, 0)) == "ENOSYS"
@@ -349,3 +371,6 @@ def test_how_calls_are_shown(g: SerenityGuest) -> None:
     assert g.show("ptrace", g.params(PTRACE, 7, 9, BASE, 0)) == f"ptrace({{request=PT_PEEK, tid=9, addr={BASE:#x}, data=0}})"
     assert "idtype=P_PID, id=9" in g.show("waitid", g.params(WAITID, PID, 9, 0, EXITED | NOHANG))
     assert "mode=Thread" in g.show("scheduler_get_parameters", g.params("<iB3xi", 0, 1, 0))
+    assert [g.show("kill", 7, 30), g.show("kill_thread", 7, 32)] == ["kill(7, SIGINFO)", "kill_thread(7, SIGCANCEL)"]
+    mask = g.put((1 << 29 | 1 << 31 | 2).to_bytes(4, "little"))
+    assert g.show("sigprocmask", 1, mask, 0) == "sigprocmask(SIG_UNBLOCK, [INT CANCEL INFO], NULL)"

@@ -9,7 +9,7 @@ import pytest
 
 from ring3.abi.elf import EM_386, ET_DYN, PF_R, PT_LOAD, Phdr
 from ring3.abi.flags import MountFlags
-from ring3.errors import EPERM
+from ring3.errors import EACCES, EPERM
 from ring3.trace.explain.diagnoses import TABLE, brief
 from ring3.trace.explain.model import Explanation, Hop
 from ring3.vfs.namei import namei
@@ -184,6 +184,18 @@ def test_along_path(guest: Guest) -> None:
     assert [tried.path for tried in guest.explain("env", env=path).search] == [b"/no/env"]
 
 
+def test_along_path_and_what_it_needs_is_missing(guest: Guest) -> None:
+    """execvp(3) goes on after ENOENT and says "not found" in the end; who asks why is told of the one that is there."""
+    path = {b"PATH": b"/no:/usr/bin:/bin"}
+    guest.file("/usr/bin/tool", b"#!/no/such/sh\n")
+    guest.file("/usr/bin/tied", interpreted(MUSL))
+    says(guest.explain("tool", env=path), "missing interpreter", "ENOENT", "/usr/bin/tool is there", "/no/such/sh")
+    says(guest.explain("tied", env=path), "missing loader", "ENOENT", "/usr/bin/tied is there", "musl")
+    guest.directory("/locked", 0o700)
+    says(guest.explain("none", env={b"PATH": b"/usr/bin:/locked"}, cred=USER), "no search permission", "EACCES",
+         "none of the directories of PATH that may be searched has none", "/locked may not be searched by uid 1000")
+
+
 def test_along_path_but_not_executable(guest: Guest) -> None:
     guest.file("/usr/bin/tool", program(), 0o644)
     found = guest.explain("tool", env={b"PATH": b"/no:/usr/bin:/bin"})
@@ -323,6 +335,18 @@ def test_what_serenity_refuses(guest: Guest) -> None:
     assert [(hop.script, hop.interpreter, hop.arguments) for hop in hops] == [
         (b"/two", b"/three", (b"/three", b"/two")), (b"/three", b"/bin/sh", (b"/bin/sh", b"/three")),
     ]
+
+
+def test_a_file_that_may_be_executed_and_not_read(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's kernel says so; a file system in memory has to be told to."""
+    def read(*_args: object) -> bytes:
+        raise EACCES
+
+    guest.file("/x", program(), 0o111)
+    guest.file("/lib/ld", program(), 0o111)
+    guest.file("/tied", interpreted(b"/lib/ld"))
+    monkeypatch.setattr(type(namei(guest.context, b"/x").vnode), "read", read)
+    says(guest.explain("/x"), "not readable", "EACCES", "it may be executed but not read (0111)", "chmod +r /x")
 
 
 # --- the table

@@ -200,7 +200,7 @@ def test_the_same_as_ldd(name: str) -> None:
     path = shutil.which(name, path="/usr/bin")
     if path is None:
         pytest.skip(f"no {name}")
-    said = subprocess.run(["ldd", str(Path(path).resolve())], capture_output=True, text=True, check=False, timeout=30).stdout
+    said = subprocess.run(["ldd", str(Path(path).resolve())], capture_output=True, text=True, check=False, timeout=90).stdout
     theirs = {(match[1], match[2]) for match in re.finditer(r"^\t(\S+) => (\S+) ", said, re.MULTILINE)}
     ours = {(row.name.decode(), row.path.decode()) for row in ring3.explain([path]).libraries}
     assert ours == theirs

@@ -12,12 +12,14 @@ from ring3.abi.flags import MountFlags
 from ring3.personality.linux import linux_personality
 from ring3.trace.explain.asjson import FORMAT, dumps
 from ring3.trace.explain.compare import compare, topics
+from ring3.trace.explain.model import Explanation, FormatSaid
 from ring3.trace.explain.page import Page
 from ring3.trace.explain.space import areas, cells, objects
 from ring3.trace.explain.stackdump import dump, registers
 from ring3.trace.explain.text import render
 from ring3.trace.explain.words import columns_of, command, quoted, shown
 from tests.unit.exec.images import DATA, load, pie, pie_interpreted, program
+from tests.unit.exec.test_serenity_rows import GOOD
 from tests.unit.trace.explain.guest import USER, Guest
 
 HOSTILE = b"/\x1b[2J\x07\xff\xe2\x80\xae\nevil\x9b"
@@ -124,6 +126,49 @@ def test_the_stack_dump_leaves_nothing_out(guest: Guest) -> None:
     assert "rsp points here" in items[0].meaning
 
 
+def test_a_stack_whose_count_comes_in_a_register(guest: Guest) -> None:
+    """SerenityOS: no argc on the stack; rdi has it, rsi and rdx point at the vectors; no heap, and a stack of one size."""
+    guest.file("/x", GOOD)
+    found = guest.explain("/x", "one", "two", env={b"K": b"v" * 3}, t=guest.process(personality="serenity"))
+    plan = found.plan
+    assert plan is not None
+    items = dump(plan)
+    assert all(one.addr + one.length == two.addr for one, two in pairwise(items))
+    labels = [item.label for item in items if item.label != "gap"]
+    assert labels[:7] == ["argv[0]", "argv[1]", "argv[2]", "argv[3]", "envp[0]", "envp[1]", "AT_PAGESZ"]
+    assert {"AT_GID", "AT_EGID", "AT_IGNORE"} <= set(labels)
+    strings = {item.label: item.data for item in items if item.kind == "string"}
+    assert (strings["argv[1]"], strings["envp[0]"], strings["AT_EXECFN"]) == (b"one", b"K=vvv", b"/x")
+    meanings = {item.label: item.meaning for item in items if item.kind == "word"}
+    assert "rsi" in meanings["argv[0]"]
+    assert meanings["envp[0]"] == "rdx points here"
+    text = render(found, 100)
+    assert re.search(r"rdi +3 +argc\n", text)
+    assert re.search(r"rsp +[0-9a-f]+ +the end of the stack\n", text)
+    assert "argc stands here" not in text
+    assert "there is no heap" in text
+    assert "the stack does not grow" in text
+    data = next(item for item in objects(plan.vmcmds) if item.name.endswith(b"(data-rw)"))
+    assert [area.start % 4096 for area in data.areas] == [0]          # what is read into it does not part it
+
+
+def test_padding_between_strings_does_not_part_them(guest: Guest) -> None:
+    guest.file("/x", GOOD)
+    env = {b"N%d" % number: b"v" * number for number in range(30)}
+    t = guest.process(personality="serenity")
+    text = render(guest.explain("/x", env=env, t=t), 100)
+    assert text.count("more lines (--all shows every one)") == 2       # the strings, and the pointers
+    assert "zero bytes                 gap" not in text.partition("envp[0]")[2].partition("envp[29]")[0]
+
+
+def test_what_a_program_prints_of_an_explanation_is_short(guest: Guest) -> None:
+    guest.file("/x", program())
+    found = guest.explain("/x", env={b"SECRET": b"word"})
+    assert repr(found) == "<Explanation of b'/x' for linux: runs>"
+    assert repr(guest.explain("/no")) == "<Explanation of b'/no' for linux: refused ENOENT>"
+    assert str(found) == found.text()
+
+
 def test_a_stack_of_another_shape_is_bytes(guest: Guest) -> None:
     guest.file("/x", program())
     plan = guest.explain("/x").plan
@@ -202,6 +247,12 @@ def test_the_same_is_not_marked(two: Guest) -> None:
         text = compare(both, width)
         assert "nothing differs but addresses" in text
         assert text.count("≠") == 1
+        assert text.count("would run") == 1         # what both say is said once
+        assert re.search(r"^  = outcome +would run$", text, re.MULTILINE)
+
+
+def guest_formats(found: Explanation) -> list[FormatSaid]:
+    return [event for event in found.events if isinstance(event, FormatSaid)]
 
 
 def test_differences_are_marked(two: Guest) -> None:
@@ -209,6 +260,7 @@ def test_differences_are_marked(two: Guest) -> None:
     two.file("/y", b"#!/bin/sh\n")
     both = [two.explain("/x", t=two.process(personality=name)) for name in ("linux", "other")]
     assert [found.error for found in both] == ["", "ELOOP"]
+    assert sum(topic.name == "format" for topic in topics(both)) < len(guest_formats(both[0]))
     named = {topic.name for topic in topics(both) if topic.differs}
     assert {"outcome", "runs", "why", "script"} <= named
     wide, narrow = compare(both, 160), compare(both, 80)

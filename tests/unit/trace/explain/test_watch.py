@@ -70,7 +70,7 @@ def test_the_veil_is_asked(guest: Guest) -> None:
     found = guest.explain("/x", t=t)
     assert (found.error, found.diagnosis.key if found.diagnosis else "") == ("ENOENT", "veiled")
     assert found.diagnosis is not None
-    assert found.diagnosis.helps == ("unveil it for execution: --unveil /x:rx",)
+    assert found.diagnosis.helps[0] == "unveil it for execution: --unveil /x:rx"
 
 
 def test_the_emulation_root_is_tried_first(guest: Guest) -> None:

@@ -16,7 +16,7 @@ function load() {
   };
   const run = {
     head: doc.head, strings: doc.strings, calls, procs: doc.procs, threads: doc.threads, execs: doc.execs, files: doc.files,
-    signals: doc.signals, refusals: doc.refusals, subjects: doc.subjects, meanings: doc.meanings, missing: doc.missing,
+    wakes: { at: sums(doc.wakes.at), from: doc.wakes.from, to: doc.wakes.to }, signals: doc.signals, refusals: doc.refusals, subjects: doc.subjects, meanings: doc.meanings, missing: doc.missing,
   };
   for (const [index, thread] of run.threads.entries()) {
     thread.index = index;

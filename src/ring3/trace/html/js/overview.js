@@ -50,7 +50,7 @@ class Overview {
     const refusedExecs = run.execs.filter((exec) => exec.error && !exec.isSearch), signals = run.signals.filter((signal) => !QUIET.test(text(signal.text)));
     const badProcs = run.procs.filter((proc) => proc.isBad);
     const found = [
-      ...run.refusals.slice(0, NOTED).map((refusal) => note("bad", refusal.at, "policy", `${who(refusal.thread)}: ${text(refusal.text)}`, () => this.page.open("overview"))),
+      ...run.refusals.slice(0, NOTED).map((refusal) => note("bad", refusal.at, "policy", `${who(refusal.thread)}: ${text(refusal.text)}`, () => this.timeline.look(refusal.at - 1e6, refusal.at + 1e6))),
       ...refusedExecs.slice(0, NOTED).map((exec) => note("warn", exec.at, "exec", `${text(exec.path)}: ${text(exec.error)}`, () => this.page.showExec(exec.index))),
       ...signals.slice(0, NOTED).map((signal) => note("warn", signal.at, "signal", `${who(signal.thread)}: ${text(signal.text)}`, () => this.timeline.look(signal.at - 1e6, signal.at + 1e6))),
       ...badProcs.slice(0, NOTED).map((proc) => note("bad", proc.died, "end", `${proc.pid} ${text(lastName(proc))} ${text(proc.status)}`, () => this.page.onlyCalls({ proc: proc.index }))),

@@ -30,7 +30,8 @@ class TimeLine {
     const keys = "+ − 0 zoom, ← → move, n p next and previous call, ↑ ↓ other lanes, Enter its row, Esc closes";
     this.node = el("section", { class: "timeline sheet", "aria-label": `Time line; keys: ${keys}`, tabindex: 0, onkeydown: (event) => this.key(event) },
       el("div", { class: "bar" }, el("h2", {}, "Time line"), el("span", { class: "legend" }, ...SUBJECTS.map((name) => el("span", { class: `key k-${name}` }, name)),
-        el("span", { class: "key k-failed" }, "failed")),
+        el("span", { class: "key k-failed" }, "failed"), this.run.refusals.length ? el("span", { class: "key k-refused" }, "◆ refused") : null,
+        this.run.wakes.at.length ? el("span", { class: "key k-wake", title: "the thread whose doing ended a sleep; zoom in to see them" }, "↧ wake-up") : null),
         this.said, el("span", { class: "push" }), button("−", "Zoom out (−)", () => this.zoom(2)), button("+", "Zoom in (+)", () => this.zoom(0.5)),
         button("fit", "Show the whole run (0)", () => this.fit()), button("calls ↓", "Show the calls of this part in the table", () => this.page.callsWithin([this.from, this.to]))),
       this.overview, this.axis, this.scroller, el("p", { class: "dim tl-keys", "aria-hidden": "true" }, keys), this.tip, this.card);
@@ -258,6 +259,8 @@ class TimeLine {
       brush.stroke();
     }
     brush.globalAlpha = 1;
+    this.paintWakes(brush, height, scrolled, x);
+    this.paintRefusals(brush, height, scrolled, x);
   }
 
   // A moment with the digits that tell it from the next one `step` away; a short run is told in milliseconds.

@@ -1,0 +1,25 @@
+/* What libc.c gives to programs. */
+struct directory { int fd; char *buffer; word size, at; };
+extern char **environ;
+extern __thread int errno_storage;
+i64 check(i64 rc);
+void *allocate(word size);
+void *allocate_big(void);
+void release_big(void *found);
+void flush(void);
+void print(const char *text);
+void print_number(i64 n);
+void quit(int status) __attribute__((noreturn));
+void fail(const char *what) __attribute__((noreturn));
+struct directory *open_directory(const char *path);
+const char *next_entry(struct directory *found);
+const char *user_name(u32 uid);
+i64 now(int clock);
+int own_tid(void);
+int start_thread(int *thread, void *(*routine)(void *), void *argument);
+int join_thread(int thread, void **value);
+void lock(u32 *mutex);
+void unlock(u32 *mutex);
+i64 spawn(const char *path, char **argv, int in, int more, int to);
+int wait_for(i64 pid);
+void __libc_init(void);

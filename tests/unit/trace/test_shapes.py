@@ -1,0 +1,99 @@
+"""The tables of shapes: whole, reachable, and never an error of ours whatever a guest's numbers are."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ring3.abi.x86 import NREGS, Arch
+from ring3.calls.syscall import NOSYS, Bound
+from ring3.errors import EFAULT
+from ring3.personality.linux import linux_personality
+from ring3.trace.form import Form, Forms
+from ring3.trace.shapes.linux import SUBJECTS, find
+from ring3.trace.shapes.linux_files import open_flags
+from ring3.trace.shapes.shape import Bits, Named, by, number, shape
+
+LINUX = linux_personality()
+ABI = LINUX.abis[Arch.X86_64]
+NUMBERS = {name: value for value, name in ABI.names.items()}
+# Their arguments are records that the declaration decodes.
+RECORDS = {"utimensat", "utimes", "futimesat", "utime", "epoll_ctl", "statx", "statfs", "fstatfs", "sendfile"}
+NAMES = sorted(name for names in SUBJECTS.values() for name in names if name not in RECORDS)
+WORDS = st.one_of(st.integers(0, 40), st.integers(0, (1 << 64) - 1), st.sampled_from((0x5401, 0x5413, 1 << 31, (1 << 64) - 1)))
+
+
+class Memory:
+    """Memory with nothing but one byte in it, or nothing at all."""
+
+    def __init__(self, byte: int | None) -> None:
+        self.byte = byte
+
+    def copyin(self, addr: int, nbytes: int) -> bytes:
+        assert 0 <= nbytes <= 1 << 20
+        if self.byte is None or addr < 0x1000:
+            raise EFAULT
+        return bytes([self.byte]) * nbytes
+
+    def copyinstr(self, addr: int, limit: int) -> bytes:
+        return self.copyin(addr, min(limit, 9))
+
+
+def thread(byte: int | None) -> Any:
+    vm = Memory(byte)
+    proc = SimpleNamespace(vm=vm, personality=LINUX, abis=LINUX.abis)
+    system = SimpleNamespace(shown_bytes=32, call_abi=lambda _t: ABI)
+    regs = memoryview(bytearray(NREGS * 8)).cast("Q")
+    return SimpleNamespace(proc=proc, system=system, cpu=SimpleNamespace(regs=regs, arch=Arch.X86_64))
+
+
+@pytest.mark.parametrize("module", SUBJECTS)
+def test_the_index_names_all_there_are(module: str) -> None:
+    tables = import_module(f"ring3.trace.shapes.{module}")
+    assert set(SUBJECTS[module]) == {*tables.SHAPES, *getattr(tables, "RESULTS", {})}
+    assert set(SUBJECTS[module]) <= set(NUMBERS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=20, deadline=None)
+@given(words=st.lists(WORDS, min_size=6, max_size=6), byte=st.sampled_from((None, 0, 1, 0xFF)), result=st.integers(0, 1 << 20))
+def test_numbers_of_a_guest_print_whatever_they_are(name: str, words: list[int], byte: int | None, result: int) -> None:
+    t = thread(byte)
+    call = Bound(NOSYS, ABI, name)
+    form = Forms().of(call, words)
+    texts = form.begin(t, words) + form.end(t, words, result)
+    assert len(texts) == len(form.kinds)
+    assert all(text.isprintable() for text in texts)
+    if form.answer is not None and name not in {"ppoll", "select", "pselect6"}:
+        assert form.answer(t, words, result).isprintable()
+
+
+def test_one_form_for_one_shape() -> None:
+    """Numbers of a guest do not make the tables grow."""
+    forms, call = Forms(), Bound(NOSYS, ABI, "futex")
+    found = {id(forms.of(call, [0x1000, operation, 0, 0, 0, 0])) for operation in range(5000)}
+    assert len(found) < 20
+
+
+def test_kinds() -> None:
+    assert Named({1: "A_ONE"}, "A_???").show(thread(None), 2) == "0x2 /* A_??? */"
+    assert Bits({1: "A_ONE", 4: "A_FOUR"}, "A_???").show(None, 0x15) == "A_ONE|A_FOUR|0x10"
+    assert number(0, "A_???") == "0 /* A_??? */"
+    chosen = by(0, {1: shape(None)}, shape(None, None))
+    assert [len(chosen([word])) for word in (1, 2, 1 | 1 << 32)] == [1, 2, 1]
+
+
+def test_open_flags() -> None:
+    assert open_flags(0o100 | 0o1000 | 1) == "O_WRONLY|O_CREAT|O_TRUNC"
+    assert open_flags(0o20200000 | 2) == "O_RDWR|O_TMPFILE"
+    assert open_flags(3) == "O_ACCMODE"
+
+
+def test_a_call_without_a_shape_is_as_declared() -> None:
+    assert find("getppid") == (None, None)
+    assert isinstance(Forms().of(ABI.sysent[NUMBERS["getppid"]], ()), Form)
