@@ -72,9 +72,11 @@ def test_what_is_hidden_is_as_what_never_was(uid: int, tmp_path: Path) -> None:
     (hidden / "out").symlink_to(tmp_path / "nowhere")
     rows = "".join(f"    print({question!r}, '->', answer(lambda: {question}))\n" for question in QUESTIONS)
     program = f"{PRELUDE}\nfor h in (OPEN[:-4] + 'real', OPEN[:-4] + 'none'):\n    print()\n{rows}"
+    python = Path(sys.executable).resolve()
+    veil = [*dict.fromkeys(("/usr:rx", f"{sys.base_prefix}:rx")), f"{shown}:rwxc"]
     with ring3.Kernel() as kernel:
-        done = kernel.run([str(Path(sys.executable).resolve()), "-S", "-c", program, str(shown), str(uid)], capture_output=True,
-                          text=True, timeout=90, cwd=shown, unveil=["/usr:rx", f"{shown}:rwxc"])
+        done = kernel.run([str(python), "-S", "-c", program, str(shown), str(uid)], capture_output=True, text=True, timeout=90,
+                          cwd=shown, unveil=veil)
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
     real, none = (part.splitlines() for part in done.stdout.strip().split("\n\n"))
     assert real == none
