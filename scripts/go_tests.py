@@ -35,26 +35,15 @@ RUN: Final = re.compile(r"^=== RUN\s+(\S+)", re.MULTILINE)
 
 _NO_AVX: Final = "Go switches AVX off on NetBSD, whose signal frames lose it (Go issue 80285); ring3's keep it"
 _LINUX_ALONE: Final = "Go has it for Linux alone"
-_NO_NETWORK: Final = "ring3 has no network: a TCP socket is refused with EAFNOSUPPORT"
-
-# Tests that end the whole program where there is no network: left out in ring3, and told of as what they are.
-LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType({
-    "compress/gzip": "Example_compressingReader",
-    "encoding/json": "TestHTTPDecoding",
-})
 
 # Why a test ends otherwise, or is only there on one side: package and a pattern of its name -> reason.
 REASONS: Final[Mapping[tuple[str, str], str]] = MappingProxyType({
-    ("compress/gzip", "Example_compressingReader"): _NO_NETWORK,
     ("crypto/sha256", r".*/(AVX2|SHA-NI)"): _NO_AVX,
-    ("encoding/json", "TestHTTPDecoding"): _NO_NETWORK,
-    ("os", "TestLargeCopyViaNetwork"): _NO_NETWORK,
     ("os", "Test(CopyFile|GetPollFDAndNetwork|ProcCopy|SendFile|SpliceFile)"): _LINUX_ALONE,
     ("os", "Test(FindProcessViaPidfd|PidfdLeak|ProcessWithHandleLinux|StartProcessWithPidfd)"): _LINUX_ALONE,
     ("os", "TestProcessWithHandleUnsupported"): "Go has it for systems without pidfds",
     ("os", "TestNonpollableDeadline"): "Go skips it on every BSD: regular files can be polled there",
     ("os", "TestRootConsistencyRename/(from|to)/symlink_slash"): 'Go skips it on Linux, where "link/" is not followed',
-    ("os/exec", "TestExtraFilesRace"): _NO_NETWORK,
     ("os/exec", "TestFindExecutableVsNoexec"): _LINUX_ALONE,
     ("time", "TestLongAdjustTimers"): "a million timers; on NetBSD each look at the clock is a call, and the test's minute is over",
 })
@@ -133,8 +122,7 @@ def both(package: str, keep: Path) -> tuple[Run, Run]:
     flags = ["-test.v", "-test.short", "-test.paniconexit0", f"-test.timeout={TIMEOUT - 60}s"]
     native = run([str(build(package, "linux", keep)), *flags], directory, env)
     ring3 = [str(Path(sys.executable).with_name("ring3")), "run", "--"]
-    left_out = [f"-test.skip=^{LEFT_OUT[package]}$"] if package in LEFT_OUT else []
-    here = run([*ring3, str(build(package, "netbsd", keep)), *flags, *left_out], directory, env)
+    here = run([*ring3, str(build(package, "netbsd", keep)), *flags], directory, env)
     return native, here
 
 

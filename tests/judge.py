@@ -77,7 +77,7 @@ def _fresh(directory: Path, prepare: Prepare | None) -> Path:
 
 
 def natively(args: Sequence[str], cwd: Path, *, stdin: bytes = b"", env: Mapping[str, str] = MappingProxyType({}),
-             timeout: float = 60) -> Outcome:
+             timeout: float = 200) -> Outcome:
     """Run on the host kernel, in a session of its own that is killed as a whole if it takes too long."""
     with subprocess.Popen(
         args, cwd=cwd, env={**ENVIRONMENT, "HOME": str(cwd), **env}, start_new_session=True,
@@ -93,7 +93,7 @@ def natively(args: Sequence[str], cwd: Path, *, stdin: bytes = b"", env: Mapping
 
 
 def in_ring3(args: Sequence[str], cwd: Path, *, stdin: bytes = b"", env: Mapping[str, str] = MappingProxyType({}),
-             timeout: float = 60) -> Outcome:
+             timeout: float = 200) -> Outcome:
     """Run in a kernel of its own, so that one failing case cannot spoil the next."""
     import ring3  # here: the corpus can be judged natively without a kernel
 
@@ -111,7 +111,7 @@ def _same(expected: Outcome, got: Outcome, what: str) -> None:
 
 
 def compare(args: Sequence[str], *, rounds: int, name: str = "work", prepare: Prepare | None = None, stdin: bytes = b"",
-            env: Mapping[str, str] = MappingProxyType({}), timeout: float = 60) -> None:
+            env: Mapping[str, str] = MappingProxyType({}), timeout: float = 200) -> None:
     """Fail unless ring3 does what the host does.
 
     With `rounds` above zero ring3 is left out, and that many more native runs are compared with the first: is the case

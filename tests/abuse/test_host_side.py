@@ -10,7 +10,7 @@ import pytest
 pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
 
 
-def host(program: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def host(program: str, *, timeout: float = 200) -> subprocess.CompletedProcess[str]:
     """Run Python on the host."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=timeout, check=False)
 

@@ -21,7 +21,7 @@ class Program:
     needs: tuple[str, ...] = ()
     shell: tuple[str, ...] = ("/bin/sh", "-c")
     stdin: bytes = b""
-    timeout: float = 60
+    timeout: float = 200
 
 
 # What every scratch directory holds at the start.

@@ -25,7 +25,7 @@ GO_SOURCE = Path(__file__).with_name("netbsd.go")
 _BY_HAND = frozenset({"crossing", "execs", "randomcalls"})
 
 
-def run(program: Path | str, *args: str, timeout: float = 60) -> judge.Outcome:
+def run(program: Path | str, *args: str, timeout: float = 200) -> judge.Outcome:
     """One run of a NetBSD program."""
     with judge.scratch_directory("netbsd") as cwd:
         return judge.in_ring3([str(program), *args], cwd, timeout=timeout)

@@ -17,7 +17,7 @@ from tests.guest.serenity.build import build, sources
 _BY_HAND: frozenset[str] = frozenset({"crossing", "jailed", "randomcalls", "tells", "under"})
 
 
-def run(program: Path | str, *args: str, timeout: float = 60, **more: Any) -> tuple[int, list[str], str]:
+def run(program: Path | str, *args: str, timeout: float = 200, **more: Any) -> tuple[int, list[str], str]:
     """One run: its status, what it printed by lines, what it printed to standard error."""
     with ring3.Kernel() as kernel:
         done = kernel.run([str(program), *args], capture_output=True, timeout=timeout, personality="serenity", **more)
