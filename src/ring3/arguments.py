@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ring3.boot import BootOptions, MountSpec
     from ring3.policy.confinement import Policy
     from ring3.policy.veriexec import VeriexecOptions
+    from ring3.protocols import Instrument
 
 StrOrBytes = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Env = Mapping[str, str] | Mapping[bytes, bytes]
@@ -195,6 +196,18 @@ def boot_options(
     )
     options.check()
     return options
+
+
+def watchers(instruments: Sequence[Instrument]) -> list[Instrument]:
+    """Who watches a kernel.  Raises TypeError for what is no instrument."""
+    found = _list("instruments", instruments, "a list of ring3.protocols.Instrument")
+    if found:
+        from ring3.protocols import Instrument
+
+        for one in found:
+            if not isinstance(one, Instrument):
+                raise TypeError(f"each of instruments is a ring3.protocols.Instrument, not {_kind(one)}: derive a class from that")
+    return found
 
 
 def _mount(mount: Any) -> MountSpec:

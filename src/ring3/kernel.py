@@ -70,7 +70,7 @@ class Kernel:
         options = arguments.boot_options(
             root=root, mounts=mounts, seed=seed, hostname=hostname, emul=emul, veriexec=veriexec,
         )
-        self.loop = Loop(options, list(instruments))
+        self.loop = Loop(options, arguments.watchers(instruments))
         self._absent = absent_streams()
         self._is_guarded = False
 

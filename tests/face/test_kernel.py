@@ -435,6 +435,15 @@ def test_all_of_subprocess_that_has_a_meaning_is_taken(kernel: ring3.Kernel) -> 
     assert kernel.run(["true"], close_fds=True).returncode == 0
 
 
+@pytest.mark.parametrize(("wrong", "says"), [
+    (5, "instruments is a list of ring3.protocols.Instrument, not int"),
+    ([print], "each of instruments is a ring3.protocols.Instrument, not builtin_function_or_method"),
+])
+def test_instruments_that_make_no_sense(wrong: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        ring3.Kernel(instruments=wrong)
+
+
 def test_hooks_that_make_no_sense(kernel: ring3.Kernel) -> None:
     from ring3 import events
 

@@ -47,6 +47,8 @@ class Signal(enum.IntEnum):
     SIGSYS = 31
 
 
+_NAMES: Final = {int(signal): signal.name for signal in Signal}
+
 NSIG: Final = 64
 SIGRTMIN: Final = 32
 SIGEMT: Final = 16           # NetBSD's: has the number that Linux gives a signal nobody sends (SIGSTKFLT)
@@ -199,5 +201,5 @@ def signal_name(signo: int, names: Mapping[int, str] = LINUX_DEFAULTS.names) -> 
     if signo in names:
         return names[signo]
     if 1 <= signo < SIGRTMIN:
-        return Signal(signo).name
+        return _NAMES[signo]
     return f"SIGRT_{signo - SIGRTMIN}" if signo > SIGRTMIN else "SIGRTMIN"

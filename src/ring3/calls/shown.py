@@ -5,6 +5,8 @@ Not here: the kinds of arguments that use them (`procarg.py`), the general ones 
 
 from __future__ import annotations
 
+from typing import Final
+
 from ring3.abi.procrecords import ITimerVal, Rlimits, Rusage, Timex, Tms
 from ring3.abi.signals import (
     CLD_CONTINUED,
@@ -31,7 +33,6 @@ from ring3.abi.signals import (
     SigInfo,
     Signal,
     SignalDefaults,
-    bit,
     signal_name,
 )
 
@@ -75,7 +76,11 @@ def signal_set(mask: int, system: SignalDefaults = LINUX_DEFAULTS) -> str:
     prefix = ""
     if mask.bit_count() >= NSIG * 2 // 3:
         prefix, mask = "~", ~mask & _ALL
-    names = [signal_name(signo, system.names).removeprefix("SIG") for signo in range(1, NSIG + 1) if mask & bit(signo)]
+    names, left = [], mask & _ALL
+    while left:
+        lowest = left & -left
+        names.append(signal_name(lowest.bit_length(), system.names).removeprefix("SIG"))
+        left ^= lowest
     return f"{prefix}[{' '.join(names)}]"
 
 
@@ -96,12 +101,15 @@ _ACTION_FLAGS = tuple((int(flag), f"SA_{flag.name}") for flag in sorted(SaFlags,
 )))
 
 
+_RESTORER: Final = int(SaFlags.RESTORER)
+
+
 def action(value: SigAction, system: SignalDefaults = LINUX_DEFAULTS) -> str:
     """A struct sigaction as the kernel has it."""
     handler = "SIG_DFL" if value.handler == SIG_DFL else "SIG_IGN" if value.handler == SIG_IGN else hex(value.handler)
     flags = _flag_names(value.flags, _ACTION_FLAGS)
     text = f"{{sa_handler={handler}, sa_mask={signal_set(value.mask, system)}, sa_flags={flags}"
-    if value.flags & SaFlags.RESTORER:
+    if value.flags & _RESTORER:
         text += f", sa_restorer={value.restorer:#x}"
     return text + "}"
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import Annotated, Any, Final
 
 from ring3.abi.filerecords import (
     FOwner,
@@ -106,6 +107,10 @@ _TYPES: Mapping[int, str] = {
 }
 
 
+_DEVICES: Final = (int(FileType.CHR), int(FileType.BLK))
+
+
+@lru_cache(maxsize=256)
 def show_mode(mode: int) -> str:
     """`S_IFREG|0644`."""
     kind = _TYPES.get(mode & S_IFMT) or hex(mode & S_IFMT)
@@ -122,8 +127,8 @@ class StatRecord(OutRecord):
         if attr is None:
             return None
         prefix = "stx" if attr is not value.value else "st"
-        device = FileType.CHR <= attr.mode & S_IFMT <= FileType.BLK and attr.mode & S_IFMT != FileType.DIR
-        what = f"rdev=makedev({os.major(attr.rdev):#x}, {os.minor(attr.rdev):#x})" if device else f"size={attr.size}"
+        is_device = attr.mode & S_IFMT in _DEVICES
+        what = f"rdev=makedev({os.major(attr.rdev):#x}, {os.minor(attr.rdev):#x})" if is_device else f"size={attr.size}"
         return f"{{{prefix}_mode={show_mode(attr.mode)}, {prefix}_{what}, ...}}"
 
 
@@ -137,12 +142,13 @@ class DirentBuffer(Address):
             data = t.proc.vm.copyin(value, min(result, 1 << 20))
         except EFAULT:
             return None
-        entries, offset, at = 0, 0, self.length_at(t)
-        while offset + at + 2 <= len(data):
-            length = int.from_bytes(data[offset + at : offset + at + 2], "little")
+        entries, at = 0, self.length_at(t)
+        last = len(data) - 2
+        while at <= last:
+            length = data[at] | data[at + 1] << 8
             if not length:
                 break
-            offset, entries = offset + length, entries + 1
+            at, entries = at + length, entries + 1
         return f"{hex(value)} /* {entries} entries */"
 
     def length_at(self, t: Thread) -> int:

@@ -155,9 +155,13 @@ def _unwatch(t: Thread, result: Any) -> None:
     assert t.watched is not None
     call, args = t.watched
     t.watched = None
-    if isinstance(result, Restart | Interrupted):       # so that whoever watches sees why there is no result
-        t.restart = result if isinstance(result, Restart) else Restart()
-    ended = result if isinstance(result, int | Errno) and result != JUST_RETURN else None
+    ended: int | Errno | None = None
+    if isinstance(result, (int, Errno)):             # a union would be made anew at every call
+        ended = result if result != JUST_RETURN else None
+    elif isinstance(result, Restart):                   # so that whoever watches sees why there is no result
+        t.restart = result
+    elif isinstance(result, Interrupted):
+        t.restart = Restart()
     t.system.tell("syscall_exit", t, call, args, ended)
 
 

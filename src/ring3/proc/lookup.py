@@ -27,7 +27,7 @@ def namei_context(t: Thread) -> NameiContext:
     if emulation is None and not system.instruments:        # nearly always, and asked for nearly every call
         return NameiContext(fs.root, fs.cwd, p.cred, p.veil, None, system.guard, None, p.lookups)
     root = None if emulation is None or emulation[1] is not fs.root else emulation[0]
-    told = partial(system.tell, "lookup", t) if system.instruments else None
+    told = partial(system.tell, "lookup", t) if system.instruments.listening("lookup") else None
     return NameiContext(fs.root, fs.cwd, p.cred, p.veil, root, system.guard, told, p.lookups)
 
 

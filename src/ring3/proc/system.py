@@ -14,6 +14,7 @@ from ring3.abi.signals import SigInfo, Signal
 from ring3.errors import EBUSY, EINTR, Errno
 from ring3.machine.base import Machine
 from ring3.proc import signals
+from ring3.proc.instruments import Instruments
 from ring3.proc.lifecycle import exit_process
 from ring3.proc.locks import FileLocks
 from ring3.proc.proc import Proc, Rlimit, Thread, ThreadState
@@ -64,7 +65,7 @@ class System:
         self.max_procs = 16384
         self.countdowns = 0                      # timers of processes that run (proc/timers.py)
         self.jobs = {1}                          # process groups somebody outside looks after, as a shell does: never orphaned
-        self.instruments: list[Instrument] = []
+        self.instruments = Instruments()
         self.shown_bytes = 32           # of a string, in what instruments print (strace -s)
         self.exec_hooks: tuple[Callable[[Proc], None], ...] = ()    # called at every exec, behind its point of no return
         self.time_page: Any = None               # SerenityOS's, made when first asked for (calls/serenity/timepage.py)
@@ -229,9 +230,9 @@ class System:
     # --- watching
     def tell(self, hook: str, *facts: Any) -> None:
         """Call one hook of every instrument; one that raises is dropped and reported."""
-        for instrument in list(self.instruments):
+        for instrument, method in self.instruments.listening(hook):
             try:
-                getattr(instrument, hook)(*facts)
+                method(*facts)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run (style.md 1.6)
                 self.instruments.remove(instrument)
                 if self.on_instrument_failure is not None:

@@ -46,9 +46,10 @@ class Form:
     """The arguments of one call that print, in their order.
 
     `known` is how many of them are known when it begins, `answer` says what a result is where it is more than a number.
+    `gap` stands between those and the others.
     """
 
-    __slots__ = ("_shows", "answer", "head", "kinds", "known", "paths", "places")
+    __slots__ = ("_ends", "_shows", "answer", "gap", "head", "kinds", "known", "paths")
 
     def __init__(
         self, name: str, kinds: Sequence[tuple[int, Kind, str]], answer: Answer | None = None, *, paths: bool = False
@@ -58,9 +59,13 @@ class Form:
         self.answer = answer
         self.paths = paths
         self.known = next((index for index, (_, kind, _) in enumerate(self.kinds) if _fills(kind)), len(self.kinds))
-        known = self.kinds[: self.known]
-        is_simple = not paths and all(type(kind).show_beside is Kind.show_beside and not label for _, kind, label in known)
-        self._shows = [(kind.show, place) for place, kind, _ in known] if is_simple else None
+        self.gap = ", " if 0 < self.known < len(self.kinds) else ""
+        known, later = self.kinds[: self.known], self.kinds[self.known :]
+        self._shows = None if paths or not _are_alone(known) else [(kind.show, place) for place, kind, _ in known]
+        self._ends = None if paths or not _are_alone(later) else [
+            (kind.show, kind.show_result if type(kind).show_result is not Kind.show_result else None, place)
+            for place, kind, _ in later
+        ]
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -76,6 +81,17 @@ class Form:
 
     def end(self, t: Thread, args: Sequence[Any], result: int | None, first: int | None = None) -> list[str]:
         """Those that its end tells, or from `first` on; `result`, of a call that succeeded, shows what it filled in."""
+        if self._ends is not None and first is None:
+            try:
+                if result is None:
+                    return [show(t, args[place]) for show, _, place in self._ends]
+                shown = []
+                for show, show_result, place in self._ends:
+                    text = show_result(t, args[place], result) if show_result is not None else None
+                    shown.append(show(t, args[place]) if text is None else text)
+                return shown
+            except Errno:
+                pass            # likewise
         return self._texts(t, args, self.known if first is None else first, len(self.kinds), result)
 
     def partly(self, t: Thread, args: Sequence[Any], bad: set[int]) -> list[str]:
@@ -133,16 +149,16 @@ class Forms:
         if isinstance(shape, tuple):
             form = self._shaped(call, shape, declared, answer)
             return lambda _args: form
-        forms: dict[Shape, Form] = {}
+        forms: dict[int, tuple[Shape, Form]] = {}       # by the identity of the shape, which is kept for that
 
         def choose(args: Sequence[Any]) -> Form:
             chosen = shape(args)
-            form = forms.get(chosen)
-            if form is None:
+            found = forms.get(id(chosen))
+            if found is None:
                 if len(forms) >= _MOST:
                     forms.clear()
-                form = forms[chosen] = self._shaped(call, chosen, declared, answer)
-            return form
+                found = forms[id(chosen)] = chosen, self._shaped(call, chosen, declared, answer)
+            return found[1]
 
         return choose
 
@@ -186,6 +202,14 @@ def path_of(t: Thread, fd: int) -> str:
         return ""
     name = file.dentry.path(t.system.mounts.root) if file.dentry is not None else file.label
     return f"<{quote(name, None)[1:-1]}>"
+
+
+def _are_alone(kinds: Sequence[tuple[int, Kind, str]]) -> bool:
+    """Whether each of them prints without a name and without the argument behind it."""
+    return not any(
+        label or type(kind).show_beside is not Kind.show_beside or type(kind).show_result_beside is not Kind.show_result_beside
+        for _, kind, label in kinds
+    )
 
 
 def _fills(kind: Kind) -> bool:

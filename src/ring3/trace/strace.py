@@ -146,12 +146,11 @@ class Strace(Instrument):
 
     def _end(self, t: Thread, rest: str, result: str) -> None:
         """The end of `t`'s call, on its open line or on a new one."""
-        name = self._calls[t].call.name
+        begun = self._calls.pop(t)
         if self._owner is not t:
             self._start(t)
-            self._put(f"<... {name} resumed>")
+            self._put(f"<... {begun.call.name} resumed>")
         self._owner = None
-        begun = self._calls.pop(t)
         rest += ") "
         room = " " * (self._style.column - self._column - len(rest))
         took = f" <{(t.system.now_ns() - begun.began) / 1e9:.6f}>" if self._style.took else ""
@@ -176,10 +175,9 @@ class Strace(Instrument):
             return
         if style.after is not None and call.name in _LAST:
             begun.behind = style.after(thread)
-        parts = form.begin(thread, args)
+        text = f"{form.head}{', '.join(form.begin(thread, args))}{form.gap}"
         self._start(thread)
         self._owner = thread
-        text = form.head + ", ".join(parts) + (", " if parts and form.known < len(form.kinds) else "")
         self._column += len(text)
         self._write(text)
         self._flush()
@@ -201,19 +199,23 @@ class Strace(Instrument):
             self._owner = thread
             self._put(form.head)
             first = 0
-        rest: list[str] = []
+        rest = ""
         filled = result if isinstance(result, int) else None
         if first is not None or form.known < len(form.kinds):
-            rest = form.end(thread, begun.args, filled, first)
-        if call.name.endswith("sigreturn") and result is None:
-            rest = [f"{{mask={signal_set(thread.sigmask)}}}"]
-        text = _result(thread, call, result)
+            rest = ", ".join(form.end(thread, begun.args, filled, first))
+        if result is None and call.name.endswith("sigreturn"):
+            rest = f"{{mask={signal_set(thread.sigmask)}}}"
         if form.answer is not None and filled is not None:
             text = form.answer(thread, begun.args, filled)
-        elif self._style.paths and call.name in DESCRIPTORS and filled is not None:
-            text += path_of(thread, filled)
-        self._end(thread, ", ".join(rest), text + _injected(result))
-        self._release(thread)
+        else:
+            text = _result(thread, call, result)
+            if self._style.paths and call.name in DESCRIPTORS and filled is not None:
+                text += path_of(thread, filled)
+        if result.__class__ is not int:
+            text += _injected(result)
+        self._end(thread, rest, text)
+        if self._held:
+            self._release(thread)
         if thread.state is ThreadState.DEAD and not thread.proc.zombie:
             self._gone(thread, f"exited with {args[0] & 0xFF if args else 0}")
 

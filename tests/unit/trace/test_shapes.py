@@ -15,6 +15,7 @@ from ring3.calls.syscall import NOSYS, Bound
 from ring3.errors import EFAULT
 from ring3.personality.linux import linux_personality
 from ring3.trace.form import Form, Forms
+from ring3.trace.shapes import linux_processes
 from ring3.trace.shapes.linux import SUBJECTS, find
 from ring3.trace.shapes.linux_files import open_flags
 from ring3.trace.shapes.shape import Bits, Named, by, number, shape
@@ -97,3 +98,27 @@ def test_open_flags() -> None:
 def test_a_call_without_a_shape_is_as_declared() -> None:
     assert find("getppid") == (None, None)
     assert isinstance(Forms().of(ABI.sysent[NUMBERS["getppid"]], ()), Form)
+
+
+class Pages(Memory):
+    """Pointers, then a zero; nothing behind the page that it is on."""
+
+    def __init__(self, addr: int, count: int) -> None:
+        super().__init__(None)
+        self.start = addr
+        self.data = b"\xff" * 8 * count + bytes(8)
+        self.end = -(-(addr + len(self.data)) // 4096) * 4096
+
+    def copyin(self, addr: int, nbytes: int) -> bytes:
+        if not self.start <= addr <= addr + nbytes <= self.end:
+            raise EFAULT
+        return self.data.ljust(self.end - self.start, b"\xff")[addr - self.start : addr - self.start + nbytes]
+
+
+@pytest.mark.parametrize("addr", [0x10000, 0x10ff8, 0x10ffc, 0x10001, 0x10e08])
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 511, 512, 700])
+def test_the_environment_is_counted_to_its_end_and_not_beyond(addr: int, count: int) -> None:
+    t = thread(None)
+    t.proc.vm = Pages(addr, count)
+    shapes: Any = linux_processes.SHAPES
+    assert shapes["execve"][2].kind.show(t, addr) == f"{addr:#x} /* {count} var{'' if count == 1 else 's'} */"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ring3.exec.first import DEFAULT_PATH, along_path
 from ring3.exec.package import ExecRequest
+from ring3.proc.instruments import Instruments
 from ring3.trace.explain.afterwards import warnings
 from ring3.trace.explain.changes import rules
 from ring3.trace.explain.libraries import libraries
@@ -28,7 +29,7 @@ def explain_command(t: Thread, argv: Sequence[bytes], env: Mapping[bytes, bytes]
     """
     system = t.system
     listeners = system.instruments, system.on_decision
-    system.instruments, system.on_decision = [], None
+    system.instruments, system.on_decision = Instruments(), None
     try:
         return finished(t, _along_path(t, argv, [key + b"=" + value for key, value in env.items()], env.get(b"PATH")))
     finally:

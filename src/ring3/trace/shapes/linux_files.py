@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.filerecords import Seconds
@@ -48,6 +49,7 @@ class OpenMode(Kind):
         return open_flags(int(value))
 
 
+@lru_cache(maxsize=256)
 def open_flags(value: int) -> str:
     """`O_RDWR|O_CREAT`.
 
@@ -110,6 +112,8 @@ _LOCK_TYPES: Final = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
 _WHENCE: Final = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END", 3: "SEEK_DATA", 4: "SEEK_HOLE"}
 _SEALS: Final = {1: "F_SEAL_SEAL", 2: "F_SEAL_SHRINK", 4: "F_SEAL_GROW", 8: "F_SEAL_WRITE", 16: "F_SEAL_FUTURE_WRITE"}
 _SIGNAL_OF: Final = 11                                      # F_GETSIG
+_ARE_FD_FLAGS: Final = Bits({1: "FD_CLOEXEC"})
+_ARE_SEALS: Final = Bits(_SEALS)
 
 
 def _lock(t: Thread, addr: int, *, with_pid: bool) -> str:
@@ -160,13 +164,13 @@ def _fcntl_result(t: Thread, args: Sequence[Any], result: int) -> str:
     command = int(args[1])
     result &= 0xFFFF_FFFF_FFFF_FFFF if command in (1, 3, 1034) else -1      # a hook may have said -1
     if command == 1:
-        return f"{result:#x} (flags {Bits({1: 'FD_CLOEXEC'}).show(t, result)})" if result else "0"
+        return f"{result:#x} (flags {_ARE_FD_FLAGS.show(t, result)})" if result else "0"
     if command == 3:
         return f"{result:#x} (flags {open_flags(result)})" if result else "0 (flags O_RDONLY)"
     if command == 1025:
         return f"{number(result)} ({_LOCK_TYPES[result]})" if result in _LOCK_TYPES else number(result)
     if command == 1034:
-        return f"{result:#x} (seals {Bits(_SEALS).show(t, result)})" if result else "0"
+        return f"{result:#x} (seals {_ARE_SEALS.show(t, result)})" if result else "0"
     if command == _SIGNAL_OF and result:
         return f"{result} ({signal_name(result)})" if result <= 64 else str(result)
     return str(result)

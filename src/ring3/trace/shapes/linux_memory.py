@@ -51,6 +51,7 @@ _MAPPING: Final = (
     (0x40000, "HUGETLB"),
     (0x80000, "SYNC"), (0x100000, "FIXED_NOREPLACE"),
 )
+_MAP_FLAGS: Final = Bits({bit: f"MAP_{name}" for bit, name in _MAPPING})
 _KEY_AT: Final = {0: "IPC_PRIVATE"}
 _PAGES: Final = 32              # of mincore's answer
 
@@ -61,8 +62,7 @@ class _MapFlags(Kind):
     def show(self, t: Thread, value: Any) -> str:
         value = int(value)
         kind = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}.get(value & 0xF, hex(value & 0xF))
-        rest = Bits({bit: f"MAP_{name}" for bit, name in _MAPPING}).show(t, value & ~0xF)
-        return kind if value <= 0xF else f"{kind}|{rest}"
+        return kind if value <= 0xF else f"{kind}|{_MAP_FLAGS.show(t, value & ~0xF)}"
 
 
 class _Residency(Address):

@@ -6,6 +6,7 @@ Source: strace(1); futex(2), prctl(2), clone(2).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.flags import CloneFlags
@@ -35,9 +36,12 @@ from ring3.trace.shapes.shape import (
     shape,
     word,
 )
+from ring3.vm.region import PAGE
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
+
+_POINTER: Final = Struct("<Q")
 
 _SECOND: Final = 1_000_000_000
 
@@ -249,13 +253,24 @@ class _Variables(Kind):
     def show(self, t: Thread, value: Any) -> str:
         if not value:
             return "NULL"
-        count = 0
         try:
-            while count < 4096 and word(t, value + 8 * count, 8):
-                count += 1
+            count = _pointers(t, value)
         except Errno:
             return hex(value)
         return f"{value:#x} /* {count} var{'' if count == 1 else 's'} */"
+
+
+def _pointers(t: Thread, addr: int) -> int:
+    """How many there are before the zero, 4096 at most; read in pieces that end with a page.  Raises EFAULT."""
+    count = 0
+    while count < 4096:
+        room = PAGE - addr % PAGE
+        for (pointer,) in _POINTER.iter_unpack(memory(t, addr, min(room // 8 * 8, 512) or 8)):
+            if not pointer:
+                return count
+            count += 1
+            addr += 8
+    return count
 
 
 _NAMESPACES: Final = Bits({

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ring3.proc.proc import Thread
 
 ITEMS: Final = 32               # of an array
+_KEPT: Final = 256              # texts of flags: a guest may make up as many values as it likes
 
 
 class At(NamedTuple):
@@ -32,6 +33,7 @@ class At(NamedTuple):
 
 Shape = tuple[At, ...]
 Chooser = Callable[[Sequence[Any]], Shape]
+"""One of a set that is made once: forms are kept by the identity of their shape."""
 
 
 def shape(*kinds: Kind | None) -> Shape:
@@ -87,12 +89,21 @@ class Bits(Kind):
         self.names = names
         self.family = family
         self.zero = zero
+        self._texts: dict[int, str] = {}        # of values that were shown
 
     def compile(self, abi: Any) -> Callable[[Thread, int], int]:
         return lambda _t, word: word & 0xFFFF_FFFF
 
     def show(self, t: Thread | None, value: Any) -> str:
         left = int(value) & 0xFFFF_FFFF_FFFF_FFFF
+        text = self._texts.get(left)
+        if text is None:
+            if len(self._texts) >= _KEPT:
+                self._texts.clear()
+            text = self._texts[left] = self._text(left)
+        return text
+
+    def _text(self, left: int) -> str:
         found = []
         for bits, name in self.names.items():
             if bits and left & bits == bits:

@@ -1,0 +1,43 @@
+"""Who watches one kernel, and who of them is told of what: found out once, not at every call.
+
+Invariant: an instrument that does not override a hook costs nothing where that hook is told of.  Not here: what can be told
+(`protocols.Instrument`), what becomes of one that raises (`System.tell`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ring3.protocols import Instrument
+
+Listener = tuple[Instrument, Callable[..., object]]
+
+
+class Instruments(list[Instrument]):
+    """A list as any other, in the order in which they are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: list[Instrument] = []       # those that `_listeners` is about
+        self._listeners: dict[str, tuple[Listener, ...]] = {}
+
+    def listening(self, hook: str) -> tuple[Listener, ...]:
+        """The instruments that override a hook, each with its method.
+
+        >>> class Exits(Instrument):
+        ...     def exit(self, proc): ...
+        >>> watchers = Instruments()
+        >>> watchers.append(Exits())
+        >>> len(watchers.listening("exit")), len(watchers.listening("lookup"))
+        (1, 0)
+        """
+        if self._told != self:
+            self._told = list(self)
+            self._listeners = {}
+        found = self._listeners.get(hook)
+        if found is None:
+            unheard = getattr(Instrument, hook)
+            methods = [(instrument, getattr(instrument, hook)) for instrument in self]
+            found = tuple((who, method) for who, method in methods if getattr(method, "__func__", None) is not unheard)
+            self._listeners[hook] = found
+        return found
