@@ -140,11 +140,15 @@ def test_programs(words: tuple[str, ...], ring3_command: str, tmp_path: Path) ->
     "fcntl:error=EPERM", "fcntl:error=28:when=2", "fcntl:retval=7:when=2+2", "fcntl:retval=0x10:when=3..5",
     "fcntl:error=EIO:when=1..9+2", "fcntl:error=EIO:when=4+", "fcntl:signal=CHLD:when=1", "/^fcn:error=EIO:when=1",
     "%desc:error=EIO:when=6", "!fcntl:error=EAGAIN:when=900", "fcntl,flock:error=ENOSYS:signal=WINCH:when=3..4",
-    "fcntl:retval=-1:when=1",
+    "fcntl:retval=-1:when=1", "fcntl:delay_exit=100:when=1..3", "fcntl:delay_enter=100:retval=4:when=2",
+    "fcntl:delay_enter=1:delay_exit=1:error=EIO:when=3", "fcntl:poke_enter=@arg3=0000:when=7", "fcntl:poke_exit=@arg3=0200:when=8",
+    "fcntl:poke_enter=@arg3=0000:poke_exit=@arg3=0100:retval=3:when=7+", "fcntl:poke_exit=@arg3=0000,@arg2=00:error=EIO:when=7",
+    "fcntl:poke_exit=@arg3=01:delay_exit=1:when=7..9", "open:poke_enter=@arg1=6E6f746600:when=1",
+    "fcntl:syscall=getpid:retval=9:when=1",
 ])
 def test_injections(injection: str, calls: str, ring3_command: str, tmp_path: Path) -> None:
-    options = ("-e", "trace=fcntl,flock", "-e", f"inject={injection}")
+    options = ("-e", "trace=fcntl,flock,open", "-e", f"inject={injection}")
     theirs = strace([calls, "descriptors"], tmp_path / "theirs", *options)
     ours = ring3(ring3_command, [calls, "descriptors"], tmp_path / "ours", *options)
-    assert any("(INJECTED)" in line or "SIGCHLD" in line for line in ours) != injection.startswith("!")
+    assert any(re.search("INJECTED|DELAYED|SIGCHLD", line) for line in ours) != injection.startswith("!")
     assert differences(theirs, ours) == []

@@ -182,6 +182,34 @@ def test_injections_of_a_traced_run_are_seen(ring3_command: str) -> None:
     assert "geteuid()                               = 4711 (INJECTED)" in shown
 
 
+def test_the_path_of_a_call_is_changed_before_it_is_read(ring3_command: str, tmp_path: Path) -> None:
+    for name, text in (("a", "this\n"), ("b", "other\n")):
+        (tmp_path / name).write_text(text)
+    shown = lines(ring3_command, "-e", "openat", "--", "cat", f"{tmp_path}/a")
+    number = 1 + next(index for index, line in enumerate(shown) if f"{tmp_path}/a" in line)
+    poke = f"openat:poke_enter=@arg2={(str(tmp_path) + '/b').encode().hex()}00:when={number}"
+    done = ring3(ring3_command, "run", "--inject", poke, "--", "cat", f"{tmp_path}/a")
+    assert (done.stdout, done.stderr) == ("other\n", "")
+
+
+def test_what_a_call_read_is_changed_behind_it(ring3_command: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("this\n")
+    shown = lines(ring3_command, "-e", "read", "--", "cat", f"{tmp_path}/a")
+    number = 1 + next(index for index, line in enumerate(shown) if '"this' in line)
+    done = ring3(ring3_command, "run", "--inject", f"read:poke_exit=@arg2=5448:when={number}", "--", "cat", f"{tmp_path}/a")
+    assert (done.stdout, done.stderr) == ("THis\n", "")
+
+
+@pytest.mark.parametrize(("poke", "says"), [
+    ("write:poke_enter=@arg1=41", "write: what argument 1 points to cannot be written"),
+    ("write:poke_exit=@arg7=41", "write has no argument 7"),
+])
+def test_memory_that_cannot_be_changed_is_said(poke: str, says: str, ring3_command: str) -> None:
+    done = ring3(ring3_command, "run", "--inject", poke, "--", "/bin/echo", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert done.stderr == f"ring3: --inject: {says}, so nothing was injected there\n"
+
+
 def test_an_errno_of_another_system_is_said(ring3_command: str) -> None:
     done = ring3(ring3_command, "run", "--inject", "write:EFTYPE", "--", "/bin/echo", "hello")
     assert (done.returncode, done.stdout) == (0, "hello\n")

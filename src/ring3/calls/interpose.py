@@ -1,7 +1,8 @@
 """Interposing: hooks that watch a call, change its result, fail it with an errno, or delay it.
 
 A call somebody has a hook on is a row of its own in the tables of all processes; a call nobody has a hook on is served as if there
-were no hooks at all.  Hooks are called on the kernel's thread.  One that raises is reported and taken away, and the guest goes on.
+were no hooks at all.  What hooks did to a call goes with its result (`marks_of`), for whoever prints it.  Hooks are called on the
+kernel's thread.  One that raises is reported and taken away, and the guest goes on.
 
 Not here: the grammar of `--inject` (`trace/inject.py`), the face (`kernel.py`).
 """
@@ -11,12 +12,13 @@ Not here: the grammar of `--inject` (`trace/inject.py`), the face (`kernel.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ring3 import errors
 from ring3.calls.rewritten import RewrittenAbis
-from ring3.calls.syscall import JUST_RETURN, Bound, Syscall
+from ring3.calls.syscall import JUST_RETURN, Bound, Pair, Syscall
 from ring3.errors import Errno
 from ring3.waiting import WaitQueue, sleep_on
 
@@ -44,7 +46,7 @@ class Call:
     ...         call.fail("ENOSPC")
     """
 
-    __slots__ = ("_delay_ns", "_outcome", "args", "bound", "error", "result", "thread")
+    __slots__ = ("_delay_ns", "_marks", "_outcome", "args", "bound", "error", "result", "thread")
 
     def __init__(self, thread: Thread, bound: Bound, args: tuple[Any, ...]) -> None:
         self.thread = thread
@@ -53,6 +55,7 @@ class Call:
         self.result: int | None = None
         self.error = ""
         self._outcome: int | Errno | None = None         # what was decided: a result or a refusal
+        self._marks = Marks()
         self._delay_ns = 0
 
     @property
@@ -82,13 +85,15 @@ class Call:
         if found not in self.bound.abi.errno:
             raise ValueError(f"{self.thread.proc.personality.name} has no {error}")
         self._outcome = found("injected")
+        self._marks = self._marks._replace(result=True)
 
     def answer(self, result: int) -> None:
         """Let it end with that result.  Before the call: it is not made.  Raises ValueError for what is more than a word."""
         number = index(result)
         if not -_WORD // 2 <= number < _WORD:
             raise ValueError(f"{number:#x} is more than a word")
-        self._outcome = Injected(number)
+        self._outcome = number
+        self._marks = self._marks._replace(result=True)
 
     def delay(self, seconds: float) -> None:
         """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal ends the sleep.
@@ -98,20 +103,58 @@ class Call:
         if not 0 <= float(seconds) <= _YEAR:
             raise ValueError(f"{seconds!r} is no time to sleep")
         self._delay_ns += int(seconds * _SECOND)
+        self._marks = self._marks._replace(delay=True)
+
+    def mark_memory(self) -> None:
+        """What its arguments point to was changed: whoever prints the call may say so."""
+        self._marks = self._marks._replace(memory=True)
+
+
+class Marks(NamedTuple):
+    """What hooks did to a call: to the memory its arguments point to, to its result, to its time."""
+
+    memory: bool = False
+    result: bool = False
+    delay: bool = False
 
 
 class Injected(int):
-    """A result that a hook gave, and no call."""
+    """A result of a call that hooks did something to."""
 
+    marks: Marks
+
+    def __new__(cls, result: int, marks: Marks) -> Injected:
+        made = super().__new__(cls, result)
+        made.marks = marks
+        return made
+
+
+def marks_of(result: object) -> Marks:
+    """What hooks did to the call that ended so: with a value or a refusal.
+
+    >>> marks_of(0), marks_of(Injected(0, Marks(delay=True)))
+    (Marks(memory=False, result=False, delay=False), Marks(memory=False, result=False, delay=True))
+    """
+    if isinstance(result, Injected):
+        return result.marks
+    if isinstance(result, Errno):
+        return next((fact for fact in result.args if isinstance(fact, Marks)), _UNTOUCHED)
+    return _UNTOUCHED
+
+
+_UNTOUCHED: Final = Marks()
 
 Hook = Callable[[Call], object]
+F = TypeVar("F", bound=Callable[..., object])
+FirstHook = Callable[["Thread", Bound, memoryview], object]
 
 
 class Hooks(NamedTuple):
-    """What is to be called before a call and after it."""
+    """What is to be called before a call, and after it; `first`: before its arguments are read."""
 
     before: tuple[Hook, ...] = ()
     after: tuple[Hook, ...] = ()
+    first: tuple[FirstHook, ...] = ()
 
 
 class Interposer:
@@ -129,10 +172,16 @@ class Interposer:
         self._hooks[name] = hooks._replace(after=(*hooks.after, hook)) if after else hooks._replace(before=(*hooks.before, hook))
         self._refresh()
 
-    def remove(self, hook: Hook) -> None:
+    def add_first(self, name: str, hook: FirstHook) -> None:
+        """Call `hook` at every call of that name before its arguments are read, with the thread, the row and the registers."""
+        hooks = self._hooks.get(name, Hooks())
+        self._hooks[name] = hooks._replace(first=(*hooks.first, hook))
+        self._refresh()
+
+    def remove(self, hook: Callable[..., object]) -> None:
         """Call it no more."""
         for name, hooks in tuple(self._hooks.items()):
-            left = Hooks(tuple(h for h in hooks.before if h is not hook), tuple(h for h in hooks.after if h is not hook))
+            left = Hooks(_without(hook, hooks.before), _without(hook, hooks.after), _without(hook, hooks.first))
             if left != Hooks():
                 self._hooks[name] = left
             else:
@@ -156,10 +205,11 @@ class Interposer:
 
     def _row(self, bound: Bound) -> Bound:
         named, every = self._hooks.get(bound.name, Hooks()), self._hooks.get(EVERY, Hooks())
-        hooks = Hooks(named.before + every.before, named.after + every.after)
+        hooks = Hooks(named.before + every.before, named.after + every.after, named.first + every.first)
         if hooks == Hooks() or bound.leads_on:
             return bound
-        return bound.serving(self._hooked(bound, hooks))
+        row = bound.serving(self._hooked(bound, hooks)) if hooks.before or hooks.after else bound
+        return _Announced(row, bound, partial(self._tell, hooks.first)) if hooks.first else row
 
     def _hooked(self, bound: Bound, hooks: Hooks) -> Syscall:
         run = bound.call.run
@@ -179,7 +229,7 @@ class Interposer:
             except Errno as refusal:
                 call._outcome = refusal
             else:
-                if not after or result == JUST_RETURN:
+                if result == JUST_RETURN or not (after or any(call._marks)):
                     return result
                 if not isinstance(result, int):
                     return self._awaited(call, result, after)
@@ -211,22 +261,51 @@ class Interposer:
             return _end_later(call)
         return _answer(call)
 
-    def _tell(self, hooks: tuple[Hook, ...], call: Call) -> None:
+    def _tell(self, hooks: tuple[Callable[..., object], ...], *facts: object) -> None:
         for hook in hooks:
             try:
-                hook(call)
+                hook(*facts)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run
                 self.remove(hook)
                 self._failed(hook, error)
 
 
+def _without(hook: Callable[..., object], hooks: tuple[F, ...]) -> tuple[F, ...]:
+    return tuple(known for known in hooks if known is not hook)
+
+
+class _Announced(Bound):
+    """A row that tells somebody before its arguments are read."""
+
+    __slots__ = ("_own", "_row", "_tell")
+
+    def __init__(self, row: Bound, own: Bound, tell: Callable[[Thread, Bound, memoryview], None]) -> None:
+        super().__init__(row.call, row.abi, row.name, row.pads)
+        self._row = row
+        self._own = own
+        self._tell = tell
+        self.invoke = self._invoke
+
+    def _invoke(self, t: Thread, regs: memoryview) -> Any:
+        self._tell(t, self._own, regs)
+        return self._row.invoke(t, regs)
+
+    def resolve(self, t: Thread, regs: memoryview) -> Bound:
+        """While somebody watches the parts of a call are made one by one, and this is the first."""
+        self._tell(t, self._own, regs)
+        found = self._row.resolve(t, regs)
+        return self if found is self._row else found
+
+
 def _answer(call: Call) -> int:
     """What the call ends with.  Raises the refusal."""
-    outcome = call._outcome
+    outcome, marks = call._outcome, call._marks
     assert outcome is not None
     if isinstance(outcome, Errno):
+        if any(marks):
+            outcome.args = (outcome.reason or "", marks)
         raise outcome
-    return outcome
+    return Injected(outcome, marks) if any(marks) and not isinstance(outcome, Pair) else outcome
 
 
 async def _end_later(call: Call) -> int:

@@ -187,6 +187,14 @@ class Bound:
             decoder(t, words[low] & mask | ((words[high] & mask) << 32 if high >= 0 else 0)) for decoder, low, high in decoders
         ])
 
+    def word(self, t: Thread, regs: memoryview, index: int) -> int:
+        """An argument as it stands in a register or on the stack; the first is 0.  Raises IndexError for one too many, EFAULT."""
+        _, low, high = self.decoders[index]
+        words: Sequence[int] = regs if self._stack is None else (*regs, *self._stack_words(t, regs))
+        if self.abi.word_size == 8:
+            return words[low]
+        return words[low] & 0xFFFFFFFF | ((words[high] & 0xFFFFFFFF) << 32 if high >= 0 else 0)
+
     def _stack_words(self, t: Thread, regs: memoryview) -> tuple[int, ...]:
         """The arguments on the stack.  Raises EFAULT."""
         assert self._stack is not None

@@ -132,10 +132,16 @@ def _inject(kernel: Kernel, injections: Sequence[Injection]) -> list[Injector]:
     from ring3.trace.inject import Injector
 
     injectors = [Injector(injection) for injection in injections]
-    for injection, injector in zip(injections, injectors, strict=True):
-        kernel.on_syscall(EVERY)(injector.before)
-        if injection.delay_exit or injection.signal:
-            kernel.on_syscall(EVERY, after=True)(injector.after)
+
+    def hook(system: System) -> None:
+        interposer = kernel.loop.interposer(system)
+        for injector in injectors:
+            interposer.add_first(EVERY, injector.first)
+            interposer.add(EVERY, injector.before)
+            if injector.ends:
+                interposer.add(EVERY, injector.after, after=True)
+
+    kernel.call(hook)
     return injectors
 
 

@@ -32,7 +32,7 @@ _MODULES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     "ipc": frozenset(("sysvshm", "shm", "sem", "msg")),
 })
 _BY_KIND: Final = MappingProxyType({"file": CString, "desc": Descriptor})
-_FAMILIES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
+FAMILIES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     "stat": frozenset(("stat", "stat64", "oldstat")), "lstat": frozenset(("lstat", "lstat64", "oldlstat")),
     "fstat": frozenset(("fstat", "fstat64", "fstatat64", "newfstatat", "oldfstat", "statx")),
     "statfs": frozenset(("statfs", "statfs64", "statvfs")), "fstatfs": frozenset(("fstatfs", "fstatfs64", "fstatvfs")),
@@ -48,7 +48,7 @@ _FAMILIES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
 })
 _OTHER_NAMES: Final = MappingProxyType({"net": "network", "clocks": "clock"})
 _OLD_NAMES: Final = MappingProxyType({name: name for name in (*_MODULES, *_BY_KIND)})       # strace took them without "%" once
-CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES, *_FAMILIES))
+CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES, *FAMILIES))
 
 
 def _of_class(bound: Bound, name: str) -> bool:
@@ -114,8 +114,8 @@ def _test(word: str) -> Callable[[Bound], bool]:
         raise ValueError(f"@{personality}: a program's calls are those of its instruction set; write {word} alone")
     name = word.removeprefix("%")
     name = _OTHER_NAMES.get(name, name)
-    if word.startswith("%") and name in _FAMILIES:
-        family = _FAMILIES[name]
+    if word.startswith("%") and name in FAMILIES:
+        family = FAMILIES[name]
         return lambda bound: bound.name in family
     if name in _OLD_NAMES:
         return lambda bound: _of_class(bound, name)

@@ -4,6 +4,7 @@
     openat:ENOSPC:when=3+2               the third, the fifth, the seventh …
     write,pwrite64:error=EIO:when=2..4
     read:retval=0:delay_enter=1500       microseconds, or with a unit: 10ms, 2s
+    read:poke_exit=@arg2=68690a          bytes to where the second argument points; poke_enter= before the call is made
     getppid:signal=SIGUSR1:when=1
 
 Calls are named as the program's system names them, in sets as `ring3 trace -e` has them (`%file`, `/regex`, `!`).  Counting is by
@@ -17,15 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ring3 import errors
 from ring3.abi.signals import Signal
+from ring3.errors import EFAULT, Errno
 from ring3.proc import signals
-from ring3.trace.filter import CallSet
+from ring3.trace.filter import FAMILIES, CallSet
 
 if TYPE_CHECKING:
     from ring3.calls.interpose import Call
+    from ring3.calls.syscall import Bound
     from ring3.proc.proc import Proc, Thread
+    from ring3.vm.vmspace import VMSpace
 
 _UNITS: Final = {"": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "ns": 1e-9}
-_UNSUPPORTED: Final = ("poke_enter", "poke_exit", "syscall")
+_MOST_ARGUMENTS: Final = 7
 _ALL: Final = 65535
 
 
@@ -47,8 +51,11 @@ class When(NamedTuple):
         return (count - self.first) % self.step == 0 if self.step else count == self.first
 
 
+Poke = tuple[int, bytes]
+
+
 class Injection(NamedTuple):
-    """One `--inject`.  Delays in seconds."""
+    """One `--inject`.  Delays in seconds; pokes are the number of an argument, from 1, and what is written to where it points."""
 
     calls: CallSet
     when: When
@@ -57,6 +64,8 @@ class Injection(NamedTuple):
     signal: int = 0
     delay_enter: float = 0.0
     delay_exit: float = 0.0
+    poke_enter: tuple[Poke, ...] = ()
+    poke_exit: tuple[Poke, ...] = ()
 
 
 def parse_injection(text: str, otherwise: str = "") -> Injection:
@@ -73,17 +82,16 @@ def parse_injection(text: str, otherwise: str = "") -> Injection:
         key, equals, value = word.partition("=")
         if not equals:
             key, value = "error", word
-        if key in _UNSUPPORTED:
-            raise ValueError(f"{key}=: that is what a hook in Python does, see kernel.on_syscall()")
         if key not in _PARSERS:
-            raise ValueError(f"{word!r}: write error=, retval=, signal=, delay_enter=, delay_exit= or when=")
+            raise ValueError(f"{word!r}: write {_WHAT}, syscall= or when=")
         if key in found:
             raise ValueError(f"{key} stands twice")
         found[key] = _PARSERS[key](value)
     if otherwise and not found.keys() & {"error", "retval"}:
         found["error"] = otherwise
+    found.pop("syscall", None)          # the call that strace makes in the place of one that is to fail; here none is made
     if set(found) <= {"when"}:
-        raise ValueError("what is to be injected? write an errno, retval=, signal=, delay_enter= or delay_exit=")
+        raise ValueError(f"what is to be injected? write {_WHAT}")
     if "error" in found and "retval" in found:
         raise ValueError("a call either fails or has a result")
     return Injection(CallSet.parse(head), found.pop("when", When()), **found)
@@ -133,6 +141,28 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _pokes(text: str) -> tuple[Poke, ...]:
+    """@argN=HEX,@argM=HEX"""
+    found: dict[int, bytes] = {}
+    for word in text.split(","):
+        name, _, data = word.partition("=")
+        number = name.removeprefix("@arg")
+        if number == name or number not in map(str, range(1, _MOST_ARGUMENTS + 1)):
+            raise ValueError(f"{word!r}: write @argN=HEX, N from 1 to {_MOST_ARGUMENTS}, such as @arg2=68690a")
+        if not data or len(data) % 2 or not set(data) <= _HEX_DIGITS:
+            raise ValueError(f"{word!r}: the bytes are pairs of hexadecimal digits, such as @arg2=68690a")
+        if int(number) in found:
+            raise ValueError(f"@arg{number} stands twice")
+        found[int(number)] = bytes.fromhex(data)
+    return tuple(found.items())
+
+
+def _pure(text: str) -> str:
+    if text not in FAMILIES["pure"]:
+        raise ValueError(f"syscall={text}: only a call that does nothing but answer stands in for another: getpid, getuid, ...")
+    return text
+
+
 def _when(text: str) -> When:
     """FIRST[..LAST][+[STEP]]"""
     span, plus, step_text = text.partition("+")
@@ -152,39 +182,50 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
-    "error": _errno, "retval": _number, "signal": _signal, "delay_enter": _duration, "delay_exit": _duration, "when": _when,
+    "error": _errno, "retval": _number, "signal": _signal, "delay_enter": _duration, "delay_exit": _duration,
+    "poke_enter": _pokes, "poke_exit": _pokes, "syscall": _pure, "when": _when,
 }
+_WHAT: Final = "an errno, " + ", ".join(f"{key}=" for key in _PARSERS if key not in ("error", "syscall", "when"))
 
 
 class Injector:
-    """The hooks of one injection: `before` and `after` go to an `Interposer`."""
+    """The hooks of one injection: `first`, `before` and, where it `ends` in something, `after` go to an `Interposer`."""
 
     def __init__(self, injection: Injection) -> None:
         self._injection = injection
-        self.failure = ""               # why an errno could not be injected
+        self.ends = bool(injection.signal or injection.delay_exit or injection.poke_exit)
+        self.failure = ""               # why something could not be injected
         self._counts: dict[Proc, int] = {}
-        self._meant: dict[Thread, Call] = {}        # whose end something is done at
+        self._meant: dict[Thread, bool] = {}        # who is in a call that is meant, and whether memory was changed before it
 
-    def before(self, call: Call) -> None:
-        """Count the call, and do to it what is to be done before it."""
-        wanted, p = self._injection, call.thread.proc
-        if not wanted.calls.has(call.bound):
+    def first(self, t: Thread, bound: Bound, regs: memoryview) -> None:
+        """Count the call, and change what its arguments point to."""
+        wanted, p = self._injection, t.proc
+        self._meant.pop(t, None)
+        if not wanted.calls.has(bound):
             return
         count = self._counts[p] = self._counts.get(p, 0) + 1
         if count == 1:
             self._counts = {known: number for known, number in self._counts.items() if not known.zombie}
-            self._meant = {thread: known for thread, known in self._meant.items() if not thread.proc.zombie}
-        if not wanted.when.holds(count):
+            self._meant = {thread: poked for thread, poked in self._meant.items() if not thread.proc.zombie}
+        if wanted.when.holds(count):
+            self._meant[t] = self._poke(t, bound, regs, wanted.poke_enter)
+
+    def before(self, call: Call) -> None:
+        """Do to it what is to be done before it."""
+        wanted, poked = self._injection, self._meant.get(call.thread)
+        if poked is None:
             return
+        if poked:
+            call.mark_memory()
         if wanted.delay_enter:
             call.delay(wanted.delay_enter)
         if wanted.error:
             self._fail(call)
         elif wanted.retval is not None:
             call.answer(wanted.retval)
-        if wanted.delay_exit or wanted.signal:
-            self._meant[call.thread] = call
 
     def _fail(self, call: Call) -> None:
         try:
@@ -194,9 +235,44 @@ class Injector:
 
     def after(self, call: Call) -> None:
         """Do what is to be done once it is over."""
-        if self._meant.get(call.thread) is call:
-            del self._meant[call.thread]
-            if self._injection.signal:
-                signals.send_to_thread(call.thread, signals.kernel_signal(self._injection.signal))
-            if self._injection.delay_exit:
-                call.delay(self._injection.delay_exit)
+        wanted, t = self._injection, call.thread
+        if self._meant.pop(t, None) is None:
+            return
+        if self._poke(t, call.bound, t.cpu.regs, wanted.poke_exit):
+            call.mark_memory()
+        if wanted.signal:
+            signals.send_to_thread(t, signals.kernel_signal(wanted.signal))
+        if wanted.delay_exit:
+            call.delay(wanted.delay_exit)
+
+    def _poke(self, t: Thread, bound: Bound, regs: memoryview, pokes: tuple[Poke, ...]) -> bool:
+        """Whether any of the memory was changed."""
+        poked = False
+        for number, data in pokes:
+            if number > len(bound.decoders):
+                self.failure = f"{bound.name} has no argument {number}"
+                continue
+            try:
+                _write(t.proc.vm, bound.word(t, regs, number - 1), data)
+            except Errno:
+                self.failure = f"{bound.name}: what argument {number} points to cannot be written"
+            else:
+                poked = True
+        return poked
+
+
+def _write(vm: VMSpace, addr: int, data: bytes) -> None:
+    """Write, whatever the protection, where memory is the process's own.  Raises EFAULT, also for what is shared and read-only."""
+    at, end = addr, addr + len(data)
+    while at < end:
+        region = vm.find(at)
+        if region is None or region.shared:
+            vm.check_writable(at, end - at)
+            break
+        at = region.end
+    try:
+        written = vm.machine.write(addr, data)
+    except (OSError, ValueError) as error:
+        raise EFAULT from error
+    if written != len(data):
+        raise EFAULT

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ring3.abi.signals import signal_name
 from ring3.abi.x86 import RAX
-from ring3.calls.interpose import Injected
+from ring3.calls.interpose import marks_of
 from ring3.calls.shown import sig_info, signal_set
 from ring3.calls.sysarg import Descriptor, quote
 from ring3.calls.syscall import NOSYS, Bound
@@ -212,7 +212,7 @@ class Strace(Instrument):
             if self._style.paths and call.name in DESCRIPTORS and filled is not None:
                 text += path_of(thread, filled)
         if result.__class__ is not int:
-            text += _injected(result)
+            text += _tampering(result)
         self._end(thread, rest, text)
         if self._held:
             self._release(thread)
@@ -353,11 +353,12 @@ def _strings(strings: tuple[bytes, ...], room: int) -> str:
     return f"[{shown}{', ...' if len(strings) > SHOWN else ''}]"
 
 
-def _injected(result: int | Errno | None) -> str:
-    """What stands behind a result that no call gave, but a hook (strace's injections)."""
-    if isinstance(result, Errno):
-        return " (INJECTED)" if result.args == ("injected",) else ""
-    return " (INJECTED)" if isinstance(result, Injected) else ""
+def _tampering(result: int | Errno | None) -> str:
+    """What stands behind a result that hooks had a part in."""
+    marks = marks_of(result)
+    what = "INJECTED: args, retval" if marks.memory and marks.result else "INJECTED: args" if marks.memory else "INJECTED"
+    injected = f" ({what})" if marks.memory or marks.result else ""
+    return f"{injected} (DELAYED)" if marks.delay else injected
 
 
 def _named(row: tuple[str, str]) -> str:

@@ -12,7 +12,8 @@ from ring3.trace.filter import CallSet, SignalSet
 from ring3.trace.inject import parse_injection
 
 WORDS = ("read", "!", "%file", "/", "/[", "/[a&&", "(", "a{99999999999}", ",", ":", "=", "error", "retval", "signal", "delay_enter",
-         "when", "EIO", "Errno", "__name__", "EFTYPE", "..", "+", "0x", "1", "-1", "99999999999999999999", "9" * 5000, "nan", "inf",
+         "when", "EIO", "poke_enter", "@arg1", "syscall=getpid",
+         "Errno", "__name__", "EFTYPE", "..", "+", "0x", "1", "-1", "99999999999999999999", "9" * 5000, "nan", "inf",
          "1e999", "us", "h", "٣", "\0", "\ud800", " ", "")
 
 

@@ -199,13 +199,20 @@ def test_the_whole_grammar() -> None:
     assert isinstance(found, Injection)
     assert (found.error, found.signal, found.delay_enter, found.delay_exit) == ("EIO", 10, 0.0015, 0.002)
     assert parse_injection("read:retval=0x10").retval == 16
+    poked = parse_injection("read:poke_enter=@arg2=00fF:poke_exit=@arg1=41,@arg7=424344:syscall=getuid:when=2")
+    assert (poked.poke_enter, poked.poke_exit) == (((2, b"\0\xff"),), ((1, b"A"), (7, b"BCD")))
 
 
 @pytest.mark.parametrize(
     "text",
     ["read", ":EIO", "read:EFOO", "read:when=1", "read:EIO:when=0", "read:EIO:when=3..2", "read:EIO:retval=1", "read:EIO:EIO",
-     "read:retval=x", "read:signal=NOPE", "read:delay_enter=-1", "read:delay_enter=1h", "read:poke_exit=@arg1=00", "%nope:EIO",
-     "/[:EIO"],
+     "read:retval=x", "read:signal=NOPE", "read:delay_enter=-1", "read:delay_enter=1h", "%nope:EIO", "/[:EIO",
+     "read:syscall=getpid", "read:EIO:syscall=open", "read:poke_exit", "read:poke_exit=",
+     "read:poke_exit=@arg1", "read:poke_exit=@arg1=",
+     "read:poke_exit=@arg0=00", "read:poke_exit=@arg8=00", "read:poke_exit=@arg01=00",
+     "read:poke_exit=@arg1=0", "read:poke_exit=@arg1=0x",
+     "read:poke_exit=@arg1= 00", "read:poke_exit=@arg1=00,@arg1=00", "read:poke_exit=arg1=00", "read:poke_exit=@arg1=00,",
+     "read:poke_exit=@arg1=00:poke_exit=@arg1=00"],
 )
 def test_injections_that_make_no_sense(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
