@@ -11,9 +11,10 @@ import resource
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.flags import MountFlags
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.machine.base import Machine

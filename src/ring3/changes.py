@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno as host_errno
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.vfs.memory import MemoryFS
 from ring3.vfs.overlay import OverlayFS
 

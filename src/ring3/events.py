@@ -15,7 +15,7 @@ Not here: who makes them (`trace/stream.py`), who shows them, and the views that
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ring3.namedtuple import NamedTuple
 
 
 class SyscallEnter(NamedTuple):

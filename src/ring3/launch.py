@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno as host_errno
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ring3.abi.flags import OpenFlags
 from ring3.abi.signals import SIG_IGN, SigAction
 from ring3.errors import EACCES, ENOENT, ENOTDIR, EPERM, Errno
 from ring3.exec.first import DEFAULT_PATH, along_path, exec_first
+from ring3.namedtuple import NamedTuple
 from ring3.proc.cred import Cred
 from ring3.proc.fdtable import FdTable
 from ring3.proc.lookup import find_emulation_root, namei_context

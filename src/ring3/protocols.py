@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ring3.abi.signals import LINUX_DEFAULTS, SigInfo, SignalDefaults
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.abi.flags import Access

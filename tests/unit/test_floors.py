@@ -19,7 +19,7 @@ PACKAGE = "ring3"
 
 # From the ground up.  What stands on one floor may import each other; nothing imports a floor above its own.
 FLOORS = (
-    {"abi", "errors", "events", "protocols", "waiting"},
+    {"abi", "errors", "events", "namedtuple", "protocols", "waiting"},
     {"machine"},
     {"vm"},
     {"vfs"},

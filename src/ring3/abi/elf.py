@@ -6,9 +6,10 @@ affair. Source: System V ABI (gABI 4), elf(5), psABI AMD64 and i386.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.layout import Layout
+from ring3.namedtuple import NamedTuple
 
 MAGIC: Final = b"\x7fELF"
 

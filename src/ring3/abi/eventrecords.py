@@ -6,7 +6,9 @@ Only BSD has them, so the numbers are NetBSD's.  Source: kqueue(2), sys/event.h.
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import Final
+
+from ring3.namedtuple import NamedTuple
 
 
 class KEvent(NamedTuple):

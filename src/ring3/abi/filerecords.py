@@ -6,9 +6,8 @@ Sources: stat(2), statx(2), fcntl(2), poll(2), epoll_ctl(2), readv(2), recvmsg(2
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ring3.abi.records import Attr
+from ring3.namedtuple import NamedTuple
 
 
 class OldAttr:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from ring3.namedtuple import NamedTuple
 
 R = TypeVar("R")
 
@@ -15,7 +17,9 @@ R = TypeVar("R")
 class Layout(Generic[R]):
     """`codes` is a struct(3) format without byte order; fields of `record` (a NamedTuple) in that order.
 
-    >>> Pair = NamedTuple("Pair", [("a", int), ("b", int)])
+    >>> class Pair(NamedTuple):
+    ...     a: int
+    ...     b: int
     >>> Layout(Pair, "<IQ").encode(Pair(1, 2)).hex()
     '010000000200000000000000'
     """

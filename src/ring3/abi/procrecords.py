@@ -7,7 +7,7 @@ Sources: getrusage(2), times(2), sysinfo(2), uname(2), getrlimit(2), sigevent(3t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ring3.namedtuple import NamedTuple
 
 
 class SigSet:

@@ -6,7 +6,7 @@ otherwise.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ring3.namedtuple import NamedTuple
 
 
 class Attr(NamedTuple):

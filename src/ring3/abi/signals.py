@@ -8,7 +8,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
+
+from ring3.namedtuple import NamedTuple
 
 
 class Signal(enum.IntEnum):

@@ -5,7 +5,9 @@ Source: posix_spawn(3), sys/spawn.h of NetBSD.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from ring3.namedtuple import NamedTuple
 
 
 class SpawnActions(NamedTuple):

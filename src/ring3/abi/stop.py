@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+
+from ring3.namedtuple import NamedTuple
 
 
 class StopKind(enum.Enum):

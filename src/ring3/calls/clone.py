@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ring3.abi.flags import CloneFlags
 from ring3.abi.procrecords import Int32
@@ -21,6 +21,7 @@ from ring3.calls.sysarg import Fd, Int, Size
 from ring3.calls.syscall import syscall
 from ring3.calls.tls import set_thread_area
 from ring3.errors import E2BIG, EBADF, EFAULT, EINVAL, EPERM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lifecycle import clone_thread, fork_process, release_vfork_parent
 from ring3.proc.pidfd import PidFile
 from ring3.proc.proc import RLIM_INFINITY, Rlimit, SigActions, Thread, ThreadState

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ring3 import errors
 from ring3.calls.rewritten import RewrittenAbis
 from ring3.calls.syscall import JUST_RETURN, Bound, Pair, Syscall
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.waiting import WaitQueue, sleep_on
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ Source: poll(2), select(2), fs/select.c.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ring3.abi.filerecords import PollFd, Seconds, SigsetArg
 from ring3.abi.flags import Poll
@@ -20,6 +20,7 @@ from ring3.calls.sysarg_files import DescriptorSet, InOut, MaskAddr, TimeoutLeft
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
 from ring3.errors import EBADF, EFAULT, EINVAL
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Restart, Rlimit, Thread
 from ring3.proc.signals import SIGNAL_WORK
 from ring3.vfs.file import File, PathFile

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.abi.procrecords import Int32, Word
 from ring3.abi.signals import NSIG
@@ -16,6 +16,7 @@ from ring3.calls.guest import store
 from ring3.calls.sysarg import Kind, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, EPERM
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 
 _CAP_LAST: Final = 40

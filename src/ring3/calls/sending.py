@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.filerecords import CmsgHdr, MMsgHdr, MsgHdr, Ucred
 from ring3.calls.buffers import IOV_MAX, GuestBuffers, read_iovecs
@@ -20,6 +20,7 @@ from ring3.calls.sysarg import Addr, Fd, InBuf, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import PIECE, SO_SNDTIMEO, Answer, break_pipe, retry, sender, socket_deadline, unrestarted
 from ring3.errors import EAGAIN, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, EOPNOTSUPP, EPERM, EPIPE, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 from ring3.vfs.anysocket import Socket
 from ring3.vfs.file import File

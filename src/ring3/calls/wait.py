@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.flags import OpenFlags, WaitOptions
 from ring3.abi.procrecords import Rusage, WaitStatus
@@ -27,6 +27,7 @@ from ring3.calls.procarg import RusageOut, SigInfoAt, SigInfoOut, StatusOut, Wai
 from ring3.calls.sysarg import Fd, Int, Pid, SigNo, UInt, WaitOption
 from ring3.calls.syscall import syscall
 from ring3.errors import EAGAIN, EBADF, ECHILD, EINVAL, EPERM, ESRCH
+from ring3.namedtuple import NamedTuple
 from ring3.proc import signals
 from ring3.proc.cputime import usage_now
 from ring3.proc.lifecycle import reap

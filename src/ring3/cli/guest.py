@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.arguments import parse_mount
 from ring3.cli.options import Option
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.boot import BootOptions

@@ -7,7 +7,9 @@ Options end at the first word that is none, or behind `--`: everything from ther
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from ring3.namedtuple import NamedTuple
 
 HELP: Final = "--help"
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.flags import OpenFlags
 from ring3.errors import EFAULT, EIO, ENOEXEC, ENOMEM, Errno, from_oserror
 from ring3.exec.plan import ARGUMENTS, MAP, PS_STRINGS, READ, VDSO, WRITE, ExecDeath, ExecPlan, ImageFile, VMCmd
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
 from ring3.vfs.mapping import VnodeObject
 from ring3.vfs.opening import open_file

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ring3.abi.flags import Access, Prot
 from ring3.abi.x86 import Arch
@@ -17,6 +17,7 @@ from ring3.errors import EACCES, EINVAL, ENOEXEC, ENOMEM
 from ring3.exec.arguments import Budget
 from ring3.exec.plan import BASE, MAP, RELATIVE, WRITE, ZERO, ImageFile, VMCmd
 from ring3.exec.rules import READ_IMPLIES_EXEC, ExecRules, Frame, Ids
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import find_emulation_root, namei_context
 from ring3.proc.proc import Rlimit
 from ring3.vfs.namei import NameiContext, namei

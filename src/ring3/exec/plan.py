@@ -7,9 +7,10 @@ plans of the same program with the same randomness are equal; `show` prints one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ring3.abi.x86 import Arch
+from ring3.namedtuple import NamedTuple
 from ring3.proc.cred import Cred
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.x86 import Arch
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage, Image

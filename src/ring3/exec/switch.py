@@ -14,7 +14,7 @@ import enum
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ring3.errors import EBUSY, EEXIST, EINVAL, ENOENT, ENOSYS
 from ring3.exec.formats.elf import ELF_LINUX32, ELF_LINUX64
@@ -22,6 +22,7 @@ from ring3.exec.formats.elf_netbsd import ELF_NETBSD32, ELF_NETBSD64
 from ring3.exec.formats.marked import AOUT_NETBSD32, AOUT_NETBSD64, AOUT_NOMID, ELF_PROBES, FOREIGN
 from ring3.exec.formats.script import SCRIPT
 from ring3.exec.formats.serenity_row import ELF_SERENITY_ROW
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.package import ExecPackage

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ring3.abi.stop import Fault, StopKind
 from ring3.abi.x86 import Arch
+from ring3.namedtuple import NamedTuple
 
 
 class MachineUnavailable(Exception):

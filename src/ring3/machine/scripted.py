@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ring3.abi.stop import Fault, StopKind
 from ring3.abi.x86 import (
@@ -47,6 +47,7 @@ from ring3.abi.x86 import (
 )
 from ring3.machine.base import Cpu, MachineFacts, Space
 from ring3.machine.pages import PAGE, PageSpace
+from ring3.namedtuple import NamedTuple
 
 USER_TOP: Final = 0x7FFF_FFFF_0000
 XSTATE_SIZE: Final = 576                    # legacy area and header

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.flags import Access
 from ring3.abi.signals import Signal
 from ring3.errors import EINVAL, ENOENT, EPERM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.policy import promises
 from ring3.policy.veil import CREATE, Veil, parse_permissions, show_permissions
 from ring3.proc.lifecycle import exit_process

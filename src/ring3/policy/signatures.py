@@ -15,7 +15,9 @@ import enum
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from ring3.namedtuple import NamedTuple
 
 MAX_FILE: Final = 64 << 20              # bytes of a signatures file
 MAX_ENTRIES: Final = 500_000

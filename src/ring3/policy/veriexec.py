@@ -16,11 +16,12 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from ring3.abi.flags import FileType
 from ring3.errors import EPERM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.policy.confinement import Decision, call_of, tell
 from ring3.policy.signatures import (
     CHUNK,

@@ -11,10 +11,11 @@ Not here: when a process dumps (`signals.die`).  Source: core(5), elf(5), fs/bin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import ELF64, EM_X86_64, MAGIC, Ehdr, Phdr
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.vm.region import PAGE, Region, page_ceil, page_floor
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ Source: credentials(7), setresuid(2).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ring3.namedtuple import NamedTuple
 
 
 class Cred(NamedTuple):

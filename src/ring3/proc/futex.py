@@ -14,9 +14,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.errors import EFAULT, EINVAL, Errno, from_oserror
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread, ThreadState
 from ring3.waiting import WaitQueue
 

@@ -9,9 +9,10 @@ Not here: waiting for a lock (the call sleeps on `queue`), mandatory locks (Linu
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ring3.errors import EDEADLK, ENOLCK
+from ring3.namedtuple import NamedTuple
 from ring3.vfs.file import File
 from ring3.waiting import WaitQueue
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.errors import EINVAL
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 
 

@@ -11,9 +11,10 @@ Source: Kernel/ThreadTracer.h (reference, section 1.13).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ring3.abi.signals import Signal
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Proc
 from ring3.proc.tasks import tasks_of
 from ring3.waiting import WaitQueue

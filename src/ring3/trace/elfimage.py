@@ -12,9 +12,10 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.elf import ELF32, ELF64, MAGIC, PT_LOAD, PT_NOTE, Ehdr, ElfClass, Phdr
+from ring3.namedtuple import NamedTuple
 
 Read = Callable[[int, int], bytes]      # (offset, bytes) -> what is there, less at the end; raises nothing
 

@@ -14,11 +14,12 @@ process, from its start.  Source: strace(1), "Tampering".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3 import errors
 from ring3.abi.signals import Signal
 from ring3.errors import EFAULT, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc import signals
 from ring3.trace.filter import FAMILIES, CallSet
 

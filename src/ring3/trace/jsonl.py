@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ring3 import events
+from ring3.namedtuple import NamedTuple
 
 KINDS: Final = (
     events.SyscallExit, events.Signal, events.Fork, events.Wake, events.Exec, events.Exit, events.PolicyDecision,

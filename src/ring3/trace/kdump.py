@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3 import errors
 from ring3.abi.netbsd.ktrace import EJUSTRETURN, ERESTART, USER_ID, Record
 from ring3.abi.signals import signal_name
 from ring3.abi.table import read_table
+from ring3.namedtuple import NamedTuple
 from ring3.trace.ktracefile import KtraceFile, TraceRecord
 
 WIDTH: Final = 80

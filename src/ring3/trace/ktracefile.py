@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
+
+from ring3.namedtuple import NamedTuple
 
 MAX_PAYLOAD: Final = 1 << 20            # bytes; the longest true ones are arguments of an exec, 256 KiB
 _LOOKED_AT: Final = 1 << 16             # bytes of a file's beginning by which its layout is found

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ring3 import events
+from ring3.namedtuple import NamedTuple
 from ring3.trace.jsonl import KINDS
 
 _WORDS: Final = 64                  # of a command line

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ring3.abi.signals import signal_name
 from ring3.abi.x86 import RAX
@@ -20,6 +20,7 @@ from ring3.calls.shown import sig_info, signal_set
 from ring3.calls.sysarg import Descriptor, quote
 from ring3.calls.syscall import NOSYS, Bound
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Proc, Restart, Thread, ThreadState
 from ring3.protocols import Instrument
 from ring3.trace.form import Form, Forms, path_of, values

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.cputime import process_ns
 from ring3.proc.proc import ThreadState
 from ring3.proc.procfs.maps import space_of

@@ -15,7 +15,9 @@ import operator
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.trace.elfimage import ElfImage

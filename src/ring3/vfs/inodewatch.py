@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.flags import OpenFlags, Poll
 from ring3.abi.records import Attr
 from ring3.errors import EAGAIN, EEXIST, EINVAL, EIO, ENOENT, ENOMEM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.vfs.eventfd import AnonFile
 from ring3.waiting import Waiter, WaitQueue
 

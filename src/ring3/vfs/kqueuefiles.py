@@ -8,7 +8,7 @@ Source: kqueue(2), sys/kern/{sys_pipe,uipc_socket,kern_event}.c, sys/miscfs/genf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ring3.abi.eventrecords import (
     NOTE_ATTRIB,
@@ -30,6 +30,7 @@ from ring3.abi.eventrecords import (
 )
 from ring3.abi.flags import Poll
 from ring3.errors import EINVAL, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.vfs.epoll import EpollFile
 from ring3.vfs.file import DirFile, RegularFile
 from ring3.vfs.kqueue import Knote, Kqueue, Watcher

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ring3.abi.flags import Access, FileType
 from ring3.errors import EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.protocols import LINUX_LOOKUPS
 from ring3.vfs.access import check_guarded, permission
 

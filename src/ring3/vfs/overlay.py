@@ -7,11 +7,12 @@ tells in the end what was changed.  Not here: how one file moves into memory (`o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import ref
 
 from ring3.abi.flags import S_IFMT, FileType
 from ring3.errors import ENOENT
+from ring3.namedtuple import NamedTuple
 from ring3.vfs.overlaynode import OverlayDir, OverlayVnode
 from ring3.vfs.vnode import FileSystem, Vnode
 

@@ -5,7 +5,9 @@ Data only.  Source: include/linux/socket.h, include/uapi/asm-generic/socket.h, u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,12 @@ Source: drivers/tty/tty_jobctrl.c, tty_ioctl.c, tty_io.c; ioctl_tty(2).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ring3.abi.records import Termios, WinSize
 from ring3.abi.signals import Signal
 from ring3.errors import EINVAL, ENOTTY, EPERM, ESRCH
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.protocols import GuestMemory

@@ -9,7 +9,9 @@ Source: Kernel/Memory/Region.h and AddressSpace.h (reference, sections 1.12 and 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from ring3.namedtuple import NamedTuple
 
 # What a region is marked as.
 STACK: Final = 1                # stack pointers may point into it

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.errors import ENOMEM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 
 DYNAMIC: Final = 1024                 # what the real kernel numbers while it boots begins here as there, and is found by name

@@ -9,7 +9,7 @@ Source: VirtualFileSystem.cpp, Kernel/Syscalls/{stat,faccessat,chmod,chown,utime
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.filerecords import RawTimespec, Seconds, UtimBuf
 from ring3.abi.flags import AT_FDCWD, S_IFMT, S_ISGID, S_ISUID, Access, FileType
@@ -21,6 +21,7 @@ from ring3.calls.sysarg import AccessMode, DirFd, Fd, Int, Mode, Size
 from ring3.calls.sysarg_files import Bits, Owner, StatOut, TimePair, UtimRecord
 from ring3.calls.syscall import syscall
 from ring3.errors import EACCES, EBADF, EINVAL, EOPNOTSUPP, EPERM, EROFS
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 from ring3.vfs.access import is_owner, permission
 from ring3.vfs.dentry import Dentry

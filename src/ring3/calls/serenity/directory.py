@@ -8,7 +8,7 @@ Source: Kernel/Syscalls/{get_dir_entries,statvfs,mount}.cpp, OpenFileDescription
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.abi.filerecords import Dirent
 from ring3.abi.flags import AT_FDCWD, Access, MountFlags, OpenFlags
@@ -20,6 +20,7 @@ from ring3.calls.sysarg import Address, Fd, Out, OutRecord, Size
 from ring3.calls.sysarg_files import Bits
 from ring3.calls.syscall import syscall
 from ring3.errors import EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENODEV, ENOENT, ENOTBLK, ENOTDIR, EPERM
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 from ring3.vfs.dentry import Dentry
 from ring3.vfs.file import DirFile

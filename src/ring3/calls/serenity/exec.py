@@ -6,7 +6,7 @@ Source: Kernel/Syscalls/execve.cpp, sys$execve (reference, section 1.2).
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.calls.exec import execute
 from ring3.calls.serenity.argument import PATH, Params, copy_text
@@ -14,6 +14,7 @@ from ring3.calls.sysarg import Addr, Kind, Size, quote
 from ring3.calls.syscall import syscall
 from ring3.errors import E2BIG, EINVAL, ENOMEM, Errno
 from ring3.exec.package import ExecRequest
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 
 ARG_MAX: Final = 65536                      # strings, of arguments and of the environment each

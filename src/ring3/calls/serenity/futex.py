@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.calls.serenity.argument import Params
 from ring3.calls.serenity.signal import copy_time
 from ring3.calls.sysarg import Addr, Size, UInt, Unsigned32
 from ring3.calls.syscall import syscall
 from ring3.errors import EAGAIN, EINVAL, ENOSYS, ETIMEDOUT
+from ring3.namedtuple import NamedTuple
 from ring3.proc.futex import ALL_BITS, Futexes, Waiter
 from ring3.proc.proc import Thread
 from ring3.waiting import Interrupted, sleep_on

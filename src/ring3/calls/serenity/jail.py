@@ -5,12 +5,13 @@ Not here: jails (`proc/jails.py`).  Source: Kernel/Syscalls/jail.cpp (reference,
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.calls.serenity.argument import Params, Text
 from ring3.calls.sysarg import Addr, Decoder, Kind, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, ENAMETOOLONG, EPERM
+from ring3.namedtuple import NamedTuple
 from ring3.proc.jails import find_jail, new_jail
 from ring3.proc.proc import Thread
 from ring3.protocols import Abi

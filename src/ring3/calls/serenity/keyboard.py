@@ -5,12 +5,13 @@ Source: Kernel/Syscalls/{keymap,beep}.cpp, LibKeyboard/CharacterMapData.h (refer
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.calls.serenity.argument import Params, copy_path
 from ring3.calls.sysarg import Addr, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import ENAMETOOLONG, ENODEV, EPERM
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 
 NAME_MAX: Final = 50

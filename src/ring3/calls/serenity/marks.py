@@ -6,7 +6,7 @@ Source: Kernel/Syscalls/{annotate_mapping,mmap,get_stack_bounds}.cpp (reference,
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.x86 import RSP
 from ring3.calls.procarg import Bits
@@ -17,6 +17,7 @@ from ring3.calls.serenity.place import PathAt
 from ring3.calls.sysarg import Addr, OutBuf, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EFAULT, EINVAL, EPERM
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 from ring3.vm.traits import IMMUTABLE, MMAP, SYSCALL
 

@@ -12,7 +12,7 @@ Source: Kernel/Syscalls/mmap.cpp (reference, section 1.17).
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.flags import Access, FileType, Prot
 from ring3.calls.memory import ask_code
@@ -26,6 +26,7 @@ from ring3.calls.serenity.wx import check_prot, check_region
 from ring3.calls.sysarg import Addr, Fd, Offset64, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EACCES, EINVAL, ENAMETOOLONG, ENODEV, ENOMEM, ENOTIMPL, EOVERFLOW
+from ring3.namedtuple import NamedTuple
 from ring3.proc.memlimits import check_total
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File

@@ -10,7 +10,7 @@ Source: VirtualFileSystem.cpp, Kernel/Syscalls/{mkdir,mknod,link,rename,rmdir,un
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.abi.flags import AT_FDCWD, S_IFMT, S_ISGID, S_ISUID, Access, FileType
 from ring3.abi.records import Attr
@@ -34,6 +34,7 @@ from ring3.errors import (
     EXDEV,
     Errno,
 )
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Thread
 from ring3.protocols import Abi

@@ -8,7 +8,7 @@ Source: Kernel/Syscalls/open.cpp, VirtualFileSystem::open and ::create (referenc
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.flags import AT_FDCWD, Access, FileType, MountFlags, OpenFlags
 from ring3.calls.serenity.argument import Params, Path
@@ -18,6 +18,7 @@ from ring3.calls.sysarg_files import Bits
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
 from ring3.errors import EACCES, EAGAIN, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENOTDIR, ENXIO, EROFS
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Thread
 from ring3.vfs.dentry import Dentry

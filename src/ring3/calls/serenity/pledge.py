@@ -6,13 +6,14 @@ Source: Kernel/Syscalls/pledge.cpp (reference, section 2.2).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.calls.gate import own_gate
 from ring3.calls.serenity.argument import Params, copy_text
 from ring3.calls.sysarg import Addr, Kind, Size, quote
 from ring3.calls.syscall import syscall
 from ring3.errors import E2BIG, EINVAL, EPERM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.policy.own import policy_of
 from ring3.policy.promises import BITS, mask_of
 from ring3.proc.proc import Thread

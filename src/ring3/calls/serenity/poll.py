@@ -6,7 +6,7 @@ refuses the whole call.  Source: Kernel/Syscalls/poll.cpp, OpenFileDescription::
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.filerecords import PollFd
 from ring3.abi.flags import Poll
@@ -22,6 +22,7 @@ from ring3.calls.sysarg_files import InOut
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
 from ring3.errors import ENOBUFS
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 from ring3.vfs.file import File
 

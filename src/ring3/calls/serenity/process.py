@@ -6,7 +6,7 @@ Source: Kernel/Syscalls/{fork,process,setpgid,disown,alarm,prctl}.cpp (reference
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.flags import CloneFlags
 from ring3.abi.signals import Signal
@@ -16,6 +16,7 @@ from ring3.calls.sysarg import Addr, Pid, Size, UInt
 from ring3.calls.syscall import syscall
 from ring3.calls.timer import set_alarm
 from ring3.errors import ECHILD, EINVAL, ENAMETOOLONG, EPERM, ESRCH
+from ring3.namedtuple import NamedTuple
 from ring3.proc.jails import known_procs
 from ring3.proc.lifecycle import disown, fork_process
 from ring3.proc.proc import Proc, Session, Thread

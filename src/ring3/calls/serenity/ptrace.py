@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.signals import Signal
 from ring3.calls.serenity.argument import Params
@@ -19,6 +19,7 @@ from ring3.calls.serenity.callstops import stopping
 from ring3.calls.sysarg import Addr, Number, Pid, Size
 from ring3.calls.syscall import syscall
 from ring3.errors import EACCES, EBUSY, EFAULT, EINVAL, ENOMEM, ENOTSUP, EPERM, ESRCH, from_oserror
+from ring3.namedtuple import NamedTuple
 from ring3.proc import signals, tracing
 from ring3.proc.proc import Thread, ThreadState
 from ring3.proc.targets import known_thread

@@ -6,13 +6,14 @@ Source: Kernel/Syscalls/sched.cpp (reference, sections 4.5, 4.8).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.calls.serenity.argument import Params
 from ring3.calls.serenity.peer import find_peer, may_touch
 from ring3.calls.sysarg import Decoder, Int, Kind, Number, Pid
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, EPERM, ESRCH
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread, ThreadState
 from ring3.proc.targets import known_thread
 from ring3.proc.tasks import task_of

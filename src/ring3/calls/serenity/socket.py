@@ -11,7 +11,7 @@ Source: Kernel/Syscalls/{socket,sendfd}.cpp, Kernel/Net/{Socket,LocalSocket}.cpp
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.abi.filerecords import RawTimeval, Seconds, Ucred
 from ring3.abi.flags import Access, FileType, OpenFlags
@@ -41,6 +41,7 @@ from ring3.errors import (
     ENOTSUP,
     EOPNOTSUPP,
 )
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
 from ring3.proc.proc import Thread
 from ring3.vfs.access import permission

@@ -7,7 +7,7 @@ Source: Kernel/Syscalls/thread.cpp, Thread::try_join (reference, section 4.9).
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.procrecords import Word
 from ring3.abi.x86 import EFLAGS, FS_BASE, GS_BASE, R15, RCX, RDI, RDX, RIP, RSI, RSP
@@ -21,6 +21,7 @@ from ring3.calls.serenity.tls import drop_thread_region, thread_region
 from ring3.calls.sysarg import Addr, Int, Pid, Size, UInt, Unsigned
 from ring3.calls.syscall import JUST_RETURN, syscall
 from ring3.errors import EDEADLK, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM, EOVERFLOW, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lifecycle import clone_thread, exit_process, exit_thread
 from ring3.proc.proc import Thread
 from ring3.proc.tasks import Task, task_of, tasks_of

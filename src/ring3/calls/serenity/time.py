@@ -8,7 +8,7 @@ Source: Kernel/Syscalls/{clock,times,resource}.cpp (reference, sections 2.3, 4.7
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.procrecords import Rusage, Tms
 from ring3.abi.records import Timespec, Timeval
@@ -21,6 +21,7 @@ from ring3.calls.sysarg_files import Bits
 from ring3.calls.syscall import syscall
 from ring3.calls.time import asleep
 from ring3.errors import EINTR, EINVAL, EPERM
+from ring3.namedtuple import NamedTuple
 from ring3.proc import clocks
 from ring3.proc.cputime import usage_now
 from ring3.proc.proc import Thread

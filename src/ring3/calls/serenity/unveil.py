@@ -7,13 +7,14 @@ Source: Kernel/Syscalls/unveil.cpp (reference, sections 3.2 and 3.3).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from ring3.calls.gate import own_gate
 from ring3.calls.serenity.argument import PATH, PATH_MAX, Params, copy_text
 from ring3.calls.sysarg import Addr, Int, Kind, Size, quote
 from ring3.calls.syscall import syscall
 from ring3.errors import EINVAL, ENAMETOOLONG, EPERM, Errno
+from ring3.namedtuple import NamedTuple
 from ring3.policy.confinement import place_of
 from ring3.policy.own import own_veil, policy_of
 from ring3.policy.veil import VeilState, parse_permissions

@@ -7,7 +7,7 @@ Source: Kernel/Syscalls/waitid.cpp, Thread::WaitBlocker (reference, section 4.8)
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.flags import WaitOptions
 from ring3.abi.signals import CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SigInfo, Signal
@@ -19,6 +19,7 @@ from ring3.calls.sysarg import Addr, Number, Pid
 from ring3.calls.syscall import syscall
 from ring3.calls.wait import Event, event_of
 from ring3.errors import ECHILD, EINTR, EINVAL, ESRCH
+from ring3.namedtuple import NamedTuple
 from ring3.proc.jails import known_procs
 from ring3.proc.proc import Proc, Thread
 from ring3.proc.tasks import tasks_of

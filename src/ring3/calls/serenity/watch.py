@@ -5,7 +5,7 @@ Source: Kernel/Syscalls/inode_watcher.cpp (reference, sections 2.3 and 4.5).  No
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from ring3.abi.flags import AT_FDCWD, Access, OpenFlags
 from ring3.calls.serenity.argument import Params, Path
@@ -14,6 +14,7 @@ from ring3.calls.sysarg import Fd, Int
 from ring3.calls.sysarg_files import Bits
 from ring3.calls.syscall import syscall
 from ring3.errors import EBADF, EMFILE
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 from ring3.vfs.inodewatch import InodeWatcher
 

@@ -16,11 +16,12 @@ of pages) shows when it is done, behind NetBSD's point of no return.  mmap goes 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.x86 import Arch
 from ring3.errors import ENOEXEC, ETXTBSY
 from ring3.exec.plan import FIXED, MAP, READ, ZERO, ImageFile, VMCmd
+from ring3.namedtuple import NamedTuple
 from ring3.vm.region import PAGE, page_ceil, page_floor
 
 if TYPE_CHECKING:

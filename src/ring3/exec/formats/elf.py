@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import (
     ELF32,
@@ -37,6 +37,7 @@ from ring3.abi.elf import (
 from ring3.abi.x86 import Arch
 from ring3.errors import EFAULT, EINVAL, EIO, ELIBBAD, ENOEXEC, ENOMEM, EPERM, Errno
 from ring3.exec.rules import READ_IMPLIES_EXEC
+from ring3.namedtuple import NamedTuple
 from ring3.vm.region import PAGE, page_ceil, page_floor
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import ELF32, ELF64, EM_386, EM_486, EM_X86_64, PT_INTERP, PT_NOTE, Ehdr
 from ring3.abi.table import read_table
 from ring3.errors import ENOEXEC
 from ring3.exec.formats.foreign import mismatch, refuse
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.formats.marked import Marked

@@ -10,7 +10,7 @@ Not here: what is mapped where (`serenity.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.elf import (
     ELF64,
@@ -28,6 +28,7 @@ from ring3.abi.elf import (
     Phdr,
 )
 from ring3.errors import E2BIG, EINVAL
+from ring3.namedtuple import NamedTuple
 from ring3.vm.region import PAGE, page_floor
 
 ET_REL: Final = 1

@@ -10,7 +10,7 @@ The file is hostile: every number in it may be anything.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import ET_DYN, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, PT_PHDR, Ehdr, Phdr
 from ring3.abi.flags import S_ISGID, S_ISUID, MountFlags
@@ -18,6 +18,7 @@ from ring3.errors import EINVAL, ENOENT, ENOEXEC, ENOTDIR, ETXTBSY, Errno
 from ring3.exec.formats.elf_netbsd import NetbsdElf, read_exactly
 from ring3.exec.formats.netbsd_notes import P_MPROTECT, read_notes
 from ring3.exec.plan import BASE, FIXED, MAP, READ, RELATIVE, ZERO, ImageFile, VMCmd
+from ring3.namedtuple import NamedTuple
 from ring3.vm.region import PAGE, page_ceil, page_floor
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from ring3.namedtuple import NamedTuple
 
 NETBSD: Final = (b"NetBSD\0", 1)            # name and type; desc: the version, a word
 PAX: Final = (b"PaX\0", 3)                  # desc: flags, a word

@@ -13,7 +13,7 @@ Not here: the rules a file must keep (`libelf.py`), the stack (`personality/sere
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import ELF64, MAGIC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_LOAD, Ehdr, Phdr
 from ring3.abi.flags import Prot
@@ -30,6 +30,7 @@ from ring3.exec.formats.libelf import (
     program_headers,
 )
 from ring3.exec.plan import READ, ZERO, VMCmd
+from ring3.namedtuple import NamedTuple
 from ring3.vfs.mapping import VnodeObject
 from ring3.vm.region import PAGE, page_ceil, page_floor
 from ring3.vm.traits import PER_THREAD, SYSCALL, MasterTls

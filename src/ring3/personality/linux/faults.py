@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.signals import SI_KERNEL, SigInfo, Signal
 from ring3.abi.x86 import CS, CS_64, RIP
 from ring3.errors import EFAULT
+from ring3.namedtuple import NamedTuple
 from ring3.proc.proc import Thread
 
 _PRESENT, _WRITE, _USER, _FETCH = 1, 2, 4, 16

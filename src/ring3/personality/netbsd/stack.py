@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.errors import ENOMEM
 from ring3.exec.plan import Aux, StackImage
+from ring3.namedtuple import NamedTuple
 
 GAP: Final = 512                    # STACKGAPLEN
 UPWARD_ROOM: Final = 32             # what an interpreter may use before argc where stacks grow up

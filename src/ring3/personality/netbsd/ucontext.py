@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.procrecords import SigSet
 from ring3.abi.signals import (
@@ -36,6 +36,7 @@ from ring3.abi.x86 import (
 )
 from ring3.calls.signal import set_mask
 from ring3.errors import EINVAL
+from ring3.namedtuple import NamedTuple
 from ring3.personality.linux.faults import TrapFacts, trap_facts
 from ring3.personality.netbsd import xstate
 from ring3.proc import signals

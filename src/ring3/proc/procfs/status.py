@@ -7,10 +7,11 @@ Source: proc_pid_stat(5), proc_pid_status(5), proc_pid_limits(5), fs/proc/array.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ring3.abi.signals import SIG_DFL, SIG_IGN, bit
 from ring3.abi.x86 import RIP, RSP
+from ring3.namedtuple import NamedTuple
 from ring3.proc.cputime import process_ns, thread_ns
 from ring3.proc.proc import RLIM_INFINITY, Proc, Rlimit, Thread, ThreadState
 from ring3.proc.procfs.maps import space_of

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ring3.abi.flags import FileType
 from ring3.errors import Errno
 from ring3.exec.first import DEFAULT_PATH
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
 from ring3.trace.explain.model import Arguments, Check, Explanation, Header, Hop, LookUp
 from ring3.trace.explain.words import quoted

@@ -6,11 +6,12 @@ The bytes are what the plan's VMCmds will have put at its start.  Words are caps
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.x86 import Arch
 from ring3.errors import Errno
 from ring3.exec.plan import MAP, READ, WRITE
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.plan import ExecPlan, VMCmd

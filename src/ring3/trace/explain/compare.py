@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
+from ring3.namedtuple import NamedTuple
 from ring3.trace.explain.model import Arguments, Check, Explanation, FormatSaid, Header, Hop, LookUp
 from ring3.trace.explain.page import INDENT, Page, wrap
 from ring3.trace.explain.picture import cred_words, numbers

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from ring3.abi.elf import ELF32, ELF64, ET_DYN, ET_EXEC, MAGIC, PT_INTERP, PT_LOAD, Ehdr, Phdr
 from ring3.abi.table import read_table
+from ring3.namedtuple import NamedTuple
 from ring3.trace.explain.words import counted, shown
 
 HEAD: Final = 4096

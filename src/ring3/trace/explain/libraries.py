@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import PT_DYNAMIC
 from ring3.abi.flags import FileType
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
 from ring3.trace.elfimage import ElfImage
 from ring3.trace.explain.model import Library

@@ -6,7 +6,9 @@ Paths are the guest's, as bytes; errors are names as errno(3) spells them, "" fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.plan import ExecPlan

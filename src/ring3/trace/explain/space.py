@@ -6,9 +6,10 @@ Pure functions of an `ExecPlan`.  Not here: drawing (`text.py`, `trace/html`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ring3.exec.plan import READ, WRITE
+from ring3.namedtuple import NamedTuple
 from ring3.vm.region import page_ceil
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi import elf, x86
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.exec.plan import ExecPlan, StackImage

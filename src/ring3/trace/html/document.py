@@ -12,8 +12,9 @@ import itertools
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from ring3.namedtuple import NamedTuple
 from ring3.trace.explain import words
 from ring3.trace.html.texts import Texts
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.flags import AT_FDCWD, FileType, OpenFlags
 from ring3.calls.sysarg import CString, Descriptor
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.calls.syscall import Bound

@@ -11,10 +11,11 @@ Invariant: nothing here raises but `Errno`, and nothing reads more of a guest's 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.calls.sysarg import Descriptor, Kind, quote
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ring3.errors import Errno
+from ring3.namedtuple import NamedTuple
 from ring3.personality.serenity.flags import outward_mount_flags
 from ring3.personality.serenity.view.process import as_json, text_of
 from ring3.proc.procfs.kernelfacts import host_file

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.flags import FileType
 from ring3.abi.records import DirEntry
 from ring3.errors import ENOENT
+from ring3.namedtuple import NamedTuple
 from ring3.personality.serenity.view import machine
 from ring3.personality.serenity.view.fs import KernelText, SysFS
 from ring3.personality.serenity.view.processes import processes
