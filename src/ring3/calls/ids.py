@@ -8,6 +8,7 @@ Sources: setuid(2), setreuid(2), setresuid(2), setfsuid(2), getgroups(2), capget
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from ring3.abi.procrecords import CapHeader, UInt32
@@ -20,7 +21,7 @@ from ring3.proc.cred import Cred
 from ring3.proc.proc import Thread
 from ring3.proc.targets import known_thread
 
-_KEEP: Final = 0xFFFF_FFFF
+KEEP: Final = 0xFFFF_FFFF
 _NGROUPS_MAX: Final = 65536
 _CAP_LAST: Final = 40
 _CAP_ALL: Final = (1 << (_CAP_LAST + 1)) - 1
@@ -83,85 +84,91 @@ def store_ids(t: Thread, record: type, pairs: tuple[tuple[int, int], ...]) -> in
 
 
 # --- users and groups: (real, effective, saved), and what a call makes of them
-_Three = tuple[int, int, int]
+Three = tuple[int, int, int]
+Rule = Callable[..., Three]
+"""From who one is, the three ids and those asked for to the three that follow.  Raises the errno of who may not."""
 
 
-def _set(cred: Cred, now: _Three, wanted: int) -> _Three:
-    """setuid(2), setgid(2): all three for root, the effective one for others.  Raises EINVAL, EPERM."""
-    if wanted == _KEEP:
-        raise EINVAL
-    if cred.privileged:
-        return wanted, wanted, wanted
-    if wanted not in (now[0], now[2]):
+def users(cred: Cred) -> Three:
+    """The user ids."""
+    return cred.ruid, cred.euid, cred.suid
+
+
+def groups(cred: Cred) -> Three:
+    """The group ids."""
+    return cred.rgid, cred.egid, cred.sgid
+
+
+def change_users(t: Thread, rule: Rule, *wanted: int) -> int:
+    """Take the user ids that a rule makes of those asked for.  Raises what the rule raises."""
+    real, effective, saved = rule(t.proc.cred, users(t.proc.cred), *wanted)
+    return _become(t, t.proc.cred._replace(ruid=real, euid=effective, suid=saved, fsuid=effective))
+
+
+def change_groups(t: Thread, rule: Rule, *wanted: int) -> int:
+    """Likewise the group ids."""
+    real, effective, saved = rule(t.proc.cred, groups(t.proc.cred), *wanted)
+    return _become(t, t.proc.cred._replace(rgid=real, egid=effective, sgid=saved, fsgid=effective))
+
+
+def set_effective(cred: Cred, now: Three, wanted: int) -> Three:
+    """seteuid(2), setegid(2): to the real or the saved one unless privileged.  Raises EPERM."""
+    if wanted not in (now[0], now[2]) and not cred.privileged:
         raise EPERM
     return now[0], wanted, now[2]
 
 
-def _set_two(cred: Cred, now: _Three, real: int, effective: int) -> _Three:
-    """setreuid(2), setregid(2).  Raises EPERM."""
+def set_two(cred: Cred, now: Three, real: int, effective: int) -> Three:
+    """setreuid(2), setregid(2); the saved one follows the effective one when the real one is set, or they differ.  Raises EPERM."""
     if not cred.privileged:
-        if real != _KEEP and real not in now[:2]:
+        if real != KEEP and real not in now[:2]:
             raise EPERM
-        if effective != _KEEP and effective not in now:
+        if effective != KEEP and effective not in now:
             raise EPERM
-    new_real = now[0] if real == _KEEP else real
-    new_effective = now[1] if effective == _KEEP else effective
-    saved = new_effective if real != _KEEP or effective not in (_KEEP, now[0]) else now[2]
+    new_real = now[0] if real == KEEP else real
+    new_effective = now[1] if effective == KEEP else effective
+    saved = new_effective if real != KEEP or effective not in (KEEP, now[0]) else now[2]
     return new_real, new_effective, saved
 
 
-def _set_three(cred: Cred, now: _Three, wanted: _Three) -> _Three:
+def set_three(cred: Cred, now: Three, *wanted: int) -> Three:
     """setresuid(2), setresgid(2).  Raises EPERM."""
-    if not cred.privileged and any(one not in (_KEEP, *now) for one in wanted):
+    if not cred.privileged and any(one not in (KEEP, *now) for one in wanted):
         raise EPERM
-    real, effective, saved = (old if new == _KEEP else new for old, new in zip(now, wanted, strict=True))
+    real, effective, saved = (old if new == KEEP else new for old, new in zip(now, wanted, strict=True))
     return real, effective, saved
 
 
-def _users(cred: Cred) -> _Three:
-    return cred.ruid, cred.euid, cred.suid
-
-
-def _groups(cred: Cred) -> _Three:
-    return cred.rgid, cred.egid, cred.sgid
-
-
-def become_user(t: Thread, ids: _Three) -> int:
-    """Take (real, effective, saved) user ids."""
-    return _become(t, t.proc.cred._replace(ruid=ids[0], euid=ids[1], suid=ids[2], fsuid=ids[1]))
-
-
-def become_group(t: Thread, ids: _Three) -> int:
-    """Take (real, effective, saved) group ids."""
-    return _become(t, t.proc.cred._replace(rgid=ids[0], egid=ids[1], sgid=ids[2], fsgid=ids[1]))
+def _set(cred: Cred, now: Three, wanted: int) -> Three:
+    """setuid(2), setgid(2): all three for root, the effective one for others.  Raises EINVAL, EPERM."""
+    if wanted == KEEP:
+        raise EINVAL
+    return (wanted, wanted, wanted) if cred.privileged else set_effective(cred, now, wanted)
 
 
 @syscall(pledge="id")
 def sys_setuid(t: Thread, uid: UInt) -> int:
     """Become a user: all ids for root, the effective one for others."""
-    cred = t.proc.cred
-    return become_user(t, _set(cred, _users(cred), uid))
+    return change_users(t, _set, uid)
 
 
 @syscall(pledge="id")
 def sys_setreuid(t: Thread, ruid: UInt, euid: UInt) -> int:
     """Set real and effective user id."""
-    cred = t.proc.cred
-    return become_user(t, _set_two(cred, _users(cred), ruid, euid))
+    return change_users(t, set_two, ruid, euid)
 
 
 @syscall(pledge="id")
 def sys_setresuid(t: Thread, ruid: UInt, euid: UInt, suid: UInt) -> int:
     """Set real, effective and saved user id."""
-    cred = t.proc.cred
-    return become_user(t, _set_three(cred, _users(cred), (ruid, euid, suid)))
+    return change_users(t, set_three, ruid, euid, suid)
 
 
 @syscall(pledge="id")
 def sys_setfsuid(t: Thread, uid: UInt) -> int:
     """Set the user id for files; the one before, changed or not."""
     cred = t.proc.cred
-    if uid != _KEEP and (cred.privileged or uid in (*_users(cred), cred.fsuid)):
+    if uid != KEEP and (cred.privileged or uid in (*users(cred), cred.fsuid)):
         _become(t, cred._replace(fsuid=uid))
     return cred.fsuid
 
@@ -169,29 +176,26 @@ def sys_setfsuid(t: Thread, uid: UInt) -> int:
 @syscall(pledge="id")
 def sys_setgid(t: Thread, gid: UInt) -> int:
     """Become a group: all ids for root, the effective one for others."""
-    cred = t.proc.cred
-    return become_group(t, _set(cred, _groups(cred), gid))
+    return change_groups(t, _set, gid)
 
 
 @syscall(pledge="id")
 def sys_setregid(t: Thread, rgid: UInt, egid: UInt) -> int:
     """Set real and effective group id."""
-    cred = t.proc.cred
-    return become_group(t, _set_two(cred, _groups(cred), rgid, egid))
+    return change_groups(t, set_two, rgid, egid)
 
 
 @syscall(pledge="id")
 def sys_setresgid(t: Thread, rgid: UInt, egid: UInt, sgid: UInt) -> int:
     """Set real, effective and saved group id."""
-    cred = t.proc.cred
-    return become_group(t, _set_three(cred, _groups(cred), (rgid, egid, sgid)))
+    return change_groups(t, set_three, rgid, egid, sgid)
 
 
 @syscall(pledge="id")
 def sys_setfsgid(t: Thread, gid: UInt) -> int:
     """Set the group id for files; the one before, changed or not."""
     cred = t.proc.cred
-    if gid != _KEEP and (cred.privileged or gid in (*_groups(cred), cred.fsgid)):
+    if gid != KEEP and (cred.privileged or gid in (*groups(cred), cred.fsgid)):
         _become(t, cred._replace(fsgid=gid))
     return cred.fsgid
 
@@ -204,15 +208,15 @@ def sys_getgroups(t: Thread, size: Int, list: Pointer) -> int:  # noqa: A002
 
 def read_groups(t: Thread, size: int, addr: int, record: type) -> int:
     """getgroups for ids of one width.  Raises EINVAL, EFAULT."""
-    groups = t.proc.cred.groups
+    mine = t.proc.cred.groups
     if size < 0:
         raise EINVAL
     if size:
-        if len(groups) > size:
+        if len(mine) > size:
             raise EINVAL
         encode = t.system.call_abi(t).layouts[record].encode
-        t.proc.vm.copyout(addr, b"".join(map(encode, groups)))
-    return len(groups)
+        t.proc.vm.copyout(addr, b"".join(map(encode, mine)))
+    return len(mine)
 
 
 @syscall(pledge="id")
@@ -229,10 +233,10 @@ def write_groups(t: Thread, size: int, addr: int, record: type) -> int:
         raise EINVAL
     width = size_of(t, record)
     data = t.proc.vm.copyin(addr, size * width) if size else b""
-    groups = [int.from_bytes(data[at : at + width], "little") for at in range(0, len(data), width)]
-    if _KEEP in groups:
+    wanted = [int.from_bytes(data[at : at + width], "little") for at in range(0, len(data), width)]
+    if KEEP in wanted:
         raise EINVAL
-    t.proc.cred = t.proc.cred._replace(groups=tuple(sorted(groups)))
+    t.proc.cred = t.proc.cred._replace(groups=tuple(sorted(wanted)))
     return 0
 
 
@@ -288,7 +292,7 @@ def _cap_header(t: Thread, addr: int, data: int) -> tuple[int, int]:
 
 def fits_16(number: int) -> int:
     """A 16-bit id as an argument: 65535 means "leave it"."""
-    return _KEEP if number & 0xFFFF == 0xFFFF else number & 0xFFFF
+    return KEEP if number & 0xFFFF == 0xFFFF else number & 0xFFFF
 
 
 def shown_16(number: int) -> int:
