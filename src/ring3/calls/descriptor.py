@@ -99,7 +99,12 @@ def _check_small(file: File) -> None:
 
 
 async def _open_later(t: Thread, file: File, *, cloexec: bool) -> int:
-    """Wait until the other side of a FIFO is opened."""
+    await other_side(file)
+    return install(t, file, cloexec=cloexec)
+
+
+async def other_side(file: File) -> None:
+    """Wait until the other side of a FIFO is opened; the file is closed where that comes to nothing."""
     try:
         while True:
             try:
@@ -113,7 +118,6 @@ async def _open_later(t: Thread, file: File, *, cloexec: bool) -> int:
     except BaseException:
         file.close()
         raise
-    return install(t, file, cloexec=cloexec)
 
 
 @syscall(pledge="rpath wpath cpath")

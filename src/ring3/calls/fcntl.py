@@ -204,6 +204,11 @@ def _getlk(t: Thread, file: File, addr: int, record: type, *, description: bool)
     wanted = _read_lock(t, file, record, addr, description=description)
     if wanted.type == UNLOCK and not description:
         raise EINVAL
+    return tell_lock(t, file, wanted, record, addr)
+
+
+def tell_lock(t: Thread, file: File, wanted: Lock, record: type, addr: int) -> int:
+    """Tell which lock stands in the way of one, in the place of the question; 0.  Raises EFAULT."""
     held = t.system.file_locks.conflict(lock_key(file), wanted)
     if held is None:
         answer = fetch(t, record, addr)._replace(type=UNLOCK)
@@ -218,16 +223,21 @@ def _setlk(t: Thread, file: File, addr: int, record: type, *, wait: bool, descri
     access = file.flags & ACCMODE
     if (wanted.type == READ and access == OpenFlags.WRONLY) or (wanted.type == WRITE and access == OpenFlags.RDONLY):
         raise EBADF
+    return set_lock(t, file, wanted, wait=wait)
+
+
+def set_lock(t: Thread, file: File, wanted: Lock, *, wait: bool) -> Answer:
+    """Set a lock, or take it away; 0.  A coroutine where it has to be waited for.  Raises EAGAIN, EDEADLK between processes."""
     locks, key = t.system.file_locks, lock_key(file)
     if wanted.type == UNLOCK or locks.conflict(key, wanted) is None:
         locks.put(key, wanted)
         return 0
     if not wait:
         raise EAGAIN
-    return _setlk_later(t, file, key, wanted)
+    return _set_later(t, file, key, wanted)
 
 
-async def _setlk_later(t: Thread, file: File, key: tuple[int, int], wanted: Lock) -> int:
+async def _set_later(t: Thread, file: File, key: tuple[int, int], wanted: Lock) -> int:
     locks = t.system.file_locks
     file.acquire()
     try:

@@ -33,6 +33,25 @@ def sys_ioctl(t: Thread, fd: Fd, request: IoctlRequest, arg: RequestArg) -> int:
     return do_ioctl(t, fd, request, arg, t.proc.vm)
 
 
+class Cell:
+    """Memory of the kernel's own in the place of a guest's, for an ioctl that another system's becomes."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = data
+
+    def copyin(self, addr: int, nbytes: int) -> bytes:
+        """What stands in it."""
+        del addr
+        return self.data[:nbytes]
+
+    def copyout(self, addr: int, data: bytes) -> None:
+        """The answer."""
+        del addr
+        self.data = data
+
+
 def do_ioctl(t: Thread, fd: int, request: int, arg: int, memory: GuestMemory) -> int:
     """ioctl in Linux's numbers; what `arg` points to is in `memory`.  Raises what `sys_ioctl` does."""
     file = opened(t, fd)

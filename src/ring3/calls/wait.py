@@ -138,6 +138,11 @@ async def sys_wait4(t: Thread, pid: Pid, wstatus: StatusOut, options: WaitOption
     """Wait for a child to change state."""
     if int(options) & ~int(_WAIT4):
         raise EINVAL
+    return await wait4(t, pid, wstatus, options, rusage, Rusage)
+
+
+async def wait4(t: Thread, pid: int, status: int, options: WaitOptions, rusage: int, record: type) -> int:
+    """Wait for a child; usage is told in one record's layout.  Raises ESRCH, ECHILD, EFAULT."""
     if pid == _INT_MIN:
         raise ESRCH
     if pid > 0:
@@ -149,10 +154,10 @@ async def sys_wait4(t: Thread, pid: Pid, wstatus: StatusOut, options: WaitOption
     event = await wait_for(t, whom, options | _O.EXITED)
     if event is None:
         return 0
-    if wstatus:
-        store(t, WaitStatus, wstatus, event.status)
+    if status:
+        store(t, WaitStatus, status, event.status)
     if rusage:
-        store(t, Rusage, rusage, usage_record(event.usage))
+        store(t, record, rusage, usage_record(event.usage))
     return event.proc.pid
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from ring3.abi.flags import AT_FDCWD, OpenFlags
 from ring3.abi.records import Termios
 from ring3.calls.descriptor import open_at
-from ring3.calls.ioctl import FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, do_ioctl
+from ring3.calls.ioctl import FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, Cell, do_ioctl
 from ring3.calls.place import opened
 from ring3.calls.sysarg import Fd
 from ring3.calls.sysarg_files import NamedValue, RequestArg
@@ -90,25 +90,6 @@ _NEUTRAL_CC: Final = 19
 Request = Annotated[int, NamedValue(_NAMES)]
 
 
-class _Cell:
-    """Memory of the kernel's own that an ioctl reads from and writes to."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = data
-
-    def copyin(self, addr: int, nbytes: int) -> bytes:
-        """What stands in it."""
-        del addr
-        return self.data[:nbytes]
-
-    def copyout(self, addr: int, data: bytes) -> None:
-        """The answer."""
-        del addr
-        self.data = data
-
-
 def _map(word: int, pairs: tuple[tuple[int, int], ...], *, outward: bool) -> int:
     result = 0
     for theirs, neutral in pairs:
@@ -152,7 +133,7 @@ def termios_inward(data: bytes) -> bytes:
 
 
 def _get_modes(t: Thread, fd: int, arg: int) -> int:
-    cell = _Cell()
+    cell = Cell()
     do_ioctl(t, fd, tty.TCGETS, 0, cell)
     t.proc.vm.copyout(arg, termios_outward(Termios(*_NEUTRAL.unpack(cell.data[: _NEUTRAL.size]))))
     return 0
@@ -160,12 +141,12 @@ def _get_modes(t: Thread, fd: int, arg: int) -> int:
 
 def _set_modes(t: Thread, fd: int, request: int, arg: int) -> int:
     data = termios_inward(t.proc.vm.copyin(arg, _FORM.size))
-    return do_ioctl(t, fd, _SETS[request], 0, _Cell(data))
+    return do_ioctl(t, fd, _SETS[request], 0, Cell(data))
 
 
 def _grant(t: Thread, fd: int) -> int:
     """Let the other side of a pseudo-terminal be opened; it is its owner's already."""
-    return do_ioctl(t, fd, tty.TIOCSPTLCK, 0, _Cell(bytes(4)))
+    return do_ioctl(t, fd, tty.TIOCSPTLCK, 0, Cell(bytes(4)))
 
 
 def _pts_name(t: Thread, fd: int, arg: int) -> int:
@@ -175,7 +156,7 @@ def _pts_name(t: Thread, fd: int, arg: int) -> int:
 
 
 def _slave_name(t: Thread, fd: int) -> bytes:
-    cell = _Cell()
+    cell = Cell()
     do_ioctl(t, fd, tty.TIOCGPTN, 0, cell)
     return _SLAVE % int.from_bytes(cell.data[:4], "little")
 
@@ -206,14 +187,14 @@ def open_now(t: Thread, path: bytes, flags: OpenFlags) -> int:
 
 def _tell(t: Thread, fd: int, request: int, arg: int) -> int:
     """ENOTTY for what is no terminal."""
-    do_ioctl(t, fd, tty.TCGETS, 0, _Cell())
+    do_ioctl(t, fd, tty.TCGETS, 0, Cell())
     t.proc.vm.copyout(arg, _TOLD[request])
     return 0
 
 
 def _space(t: Thread, fd: int, arg: int) -> int:
     """How much room for output there is."""
-    cell = _Cell()
+    cell = Cell()
     do_ioctl(t, fd, tty.TIOCOUTQ, 0, cell)
     left = max(_QUEUE - int.from_bytes(cell.data[:4], "little"), 0)
     t.proc.vm.copyout(arg, left.to_bytes(4, "little"))

@@ -52,7 +52,7 @@ from ring3.calls.sysarg_files import DescriptorSet, Device, DirentBuffer, NodeMo
 from ring3.calls.syscall import syscall
 from ring3.calls.time import sleep_until
 from ring3.calls.transfer import Answer
-from ring3.calls.wait import usage_record
+from ring3.calls.wait import usage_record, wait4
 from ring3.errors import EINVAL, EPERM
 from ring3.proc.cputime import usage_now
 from ring3.proc.proc import Thread
@@ -255,7 +255,7 @@ def sys_compat_50_timer_gettime(t: Thread, number: Int, setting: Pointer) -> int
 @syscall(pledge="stdio")
 async def sys_compat_50_wait4(t: Thread, pid: Pid, status: StatusOut, options: BsdWaitOptions, rusage: Pointer) -> int:
     """wait4."""
-    return await wait.wait4(t, pid, status, options, rusage, Rusage50)
+    return await wait4(t, pid, status, wait.neutral(options), rusage, Rusage50)
 
 
 @syscall(pledge="stdio")

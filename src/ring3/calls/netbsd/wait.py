@@ -14,8 +14,8 @@ from ring3.calls.guest import store
 from ring3.calls.procarg import Bits, Pointer, RusageOut, SigInfoOut, StatusOut
 from ring3.calls.sysarg import Number, Pid
 from ring3.calls.syscall import syscall
-from ring3.calls.wait import Event, Whom, usage_record, wait_for
-from ring3.errors import EINVAL, ESRCH
+from ring3.calls.wait import Event, Whom, usage_record, wait4, wait_for
+from ring3.errors import EINVAL
 from ring3.proc.proc import Thread
 
 _NOHANG, _UNTRACED, _ALTSIG, _ALLSIG, _CONTINUED, _EXITED, _TRAPPED = 1, 2, 4, 8, 0x10, 0x20, 0x40
@@ -37,7 +37,7 @@ BsdWaitOptions = Annotated[int, Bits({
 BsdWaitKind = Annotated[int, Number({_P_ALL: "P_ALL", _P_PID: "P_PID", _P_PGID: "P_PGID"})]
 
 
-def _neutral(options: int) -> WaitOptions:
+def neutral(options: int) -> WaitOptions:
     """Raises EINVAL for a bit that NetBSD does not know."""
     if options & ~_KNOWN:
         raise EINVAL
@@ -47,28 +47,7 @@ def _neutral(options: int) -> WaitOptions:
 @syscall(pledge="stdio")
 async def sys___wait450(t: Thread, pid: Pid, status: StatusOut, options: BsdWaitOptions, rusage: RusageOut) -> int:
     """Wait for a child to change state."""
-    return await wait4(t, pid, status, options, rusage, Rusage)
-
-
-async def wait4(t: Thread, pid: int, status: int, options: int, rusage: int, record: type) -> int:
-    """The call with usage in one record's layout.  Raises EINVAL, ESRCH, ECHILD, EFAULT."""
-    wanted = _neutral(options) | _O.EXITED
-    if pid == _INT_MIN:
-        raise ESRCH
-    if pid > 0:
-        whom = Whom(pid=pid)
-    elif pid == -1:
-        whom = Whom()
-    else:
-        whom = Whom(pgrp=-pid if pid else t.proc.pgrp)
-    event = await wait_for(t, whom, wanted)
-    if event is None:
-        return 0
-    if status:
-        store(t, WaitStatus, status, event.status)
-    if rusage:
-        store(t, record, rusage, usage_record(event.usage))
-    return event.proc.pid
+    return await wait4(t, pid, status, neutral(options), rusage, Rusage)
 
 
 @syscall(pledge="stdio")
@@ -76,7 +55,7 @@ async def sys_wait6(
     t: Thread, idtype: BsdWaitKind, number: Pid, status: StatusOut, options: BsdWaitOptions, wru: Pointer, info: SigInfoOut
 ) -> int:
     """Wait for one, a group's or any child; what happened comes in a siginfo too.  Other kinds of ids are refused with EINVAL."""
-    wanted = _neutral(options)
+    wanted = neutral(options)
     if not options & _EVENTS:
         raise EINVAL
     if idtype == _P_ALL:

@@ -12,15 +12,15 @@ from ring3.abi.filerecords import Flock, LongOffset
 from ring3.abi.flags import ACCMODE, S_IFMT, FileType, OpenFlags, Whence
 from ring3.calls.attribute import check_growth
 from ring3.calls.descriptor import install_two, put_two
-from ring3.calls.fcntl import lock_key
-from ring3.calls.guest import fetch, store
+from ring3.calls.fcntl import set_lock, tell_lock
+from ring3.calls.guest import fetch
 from ring3.calls.serenity.open import O_CLOEXEC, O_NONBLOCK, Options
 from ring3.calls.serenity.place import most_descriptors, seekable
 from ring3.calls.sysarg import Decoder, Fd, Number
 from ring3.calls.sysarg_files import InOut, InOutRecord, NamedValue, RequestArg, TwoFds
 from ring3.calls.syscall import syscall
 from ring3.calls.transfer import Answer
-from ring3.errors import EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EMFILE, ENODEV, ENOTSUP, EOVERFLOW, ESPIPE
+from ring3.errors import EBADF, EFAULT, EFBIG, EINVAL, EMFILE, ENODEV, ENOTSUP, EOVERFLOW, ESPIPE
 from ring3.proc.locks import LAST, READ, UNLOCK, WRITE, Lock
 from ring3.proc.proc import Thread
 from ring3.protocols import Abi
@@ -28,7 +28,6 @@ from ring3.vfs.file import MAX_OFFSET, File, RegularFile
 from ring3.vfs.hoststream import HostStream
 from ring3.vfs.pipe import make_pipe
 from ring3.vfs.pty import PtySlave
-from ring3.waiting import sleep_on
 
 FD_CLOEXEC: Final = 1
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ISTTY, F_GETLK, F_SETLK, F_SETLKW = range(9)
@@ -157,37 +156,11 @@ def _read_lock(t: Thread, file: File, addr: int) -> Lock:
 
 
 def _get_lock(t: Thread, file: File, addr: int) -> int:
-    wanted = _read_lock(t, file, addr)
-    held = t.system.file_locks.conflict(lock_key(file), wanted)
-    if held is None:
-        answer = fetch(t, Flock, addr)._replace(type=UNLOCK)
-    else:
-        answer = Flock(held.type, 0, held.start, 0 if held.end == LAST else held.end - held.start + 1, held.pid)
-    store(t, Flock, addr, answer)
-    return 0
+    return tell_lock(t, file, _read_lock(t, file, addr), Flock, addr)
 
 
 def _set_lock(t: Thread, file: File, addr: int, *, wait: bool) -> Answer:
-    wanted = _read_lock(t, file, addr)
-    locks, key = t.system.file_locks, lock_key(file)
-    if wanted.type == UNLOCK or locks.conflict(key, wanted) is None:
-        locks.put(key, wanted)
-        return 0
-    if not wait:
-        raise EAGAIN
-    return _set_lock_later(t, file, key, wanted)
-
-
-async def _set_lock_later(t: Thread, file: File, key: tuple[int, int], wanted: Lock) -> int:
-    locks = t.system.file_locks
-    file.acquire()
-    try:
-        while locks.conflict(key, wanted) is not None:
-            await sleep_on(locks.queue)
-        locks.put(key, wanted)
-    finally:
-        file.release()
-    return 0
+    return set_lock(t, file, _read_lock(t, file, addr), wait=wait)
 
 
 # --- offsets and sizes

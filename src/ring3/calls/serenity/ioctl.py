@@ -17,7 +17,7 @@ from typing import Annotated, Final
 from ring3.abi.flags import FileType, OpenFlags
 from ring3.abi.records import Termios
 from ring3.calls.fcntl import set_cloexec
-from ring3.calls.ioctl import do_ioctl
+from ring3.calls.ioctl import Cell, do_ioctl
 from ring3.calls.place import opened
 from ring3.calls.serenity.descriptor import is_terminal
 from ring3.calls.sysarg import Fd
@@ -55,25 +55,6 @@ _MISSING: Final = (0x7E9F, 0xF2, 0xFC0, 0x8100)
 Request = Annotated[int, NamedValue(_NUMBERS)]
 
 
-class _Cell:
-    """Memory of the kernel's own that an ioctl reads from and writes to."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = data
-
-    def copyin(self, addr: int, nbytes: int) -> bytes:
-        """What stands in it."""
-        del addr
-        return self.data[:nbytes]
-
-    def copyout(self, addr: int, data: bytes) -> None:
-        """The answer."""
-        del addr
-        self.data = data
-
-
 def termios_outward(settings: Termios) -> bytes:
     """A struct termios of SerenityOS.
 
@@ -86,7 +67,7 @@ def termios_outward(settings: Termios) -> bytes:
 
 
 def _settings(t: Thread, fd: int) -> Termios:
-    cell = _Cell()
+    cell = Cell()
     do_ioctl(t, fd, tty.TCGETS, 0, cell)
     return Termios(*_NEUTRAL.unpack(cell.data[: _NEUTRAL.size]))
 
@@ -98,7 +79,7 @@ def _set_modes(t: Thread, fd: int, request: int, arg: int) -> int:
     kept = [word & ~missing | old & missing for word, old, missing in zip(words, before[:4], _MISSING, strict=True)]
     if kept[2] & _CSIZE != _CS8:
         kept[2] = kept[2] & ~_CSIZE | before.cflag & _CSIZE
-    do_ioctl(t, fd, _SETS[request], 0, _Cell(_NEUTRAL.pack(*kept, before.line, cc[:_CC])))
+    do_ioctl(t, fd, _SETS[request], 0, Cell(_NEUTRAL.pack(*kept, before.line, cc[:_CC])))
     if words[2] & _CSIZE != _CS8 or any(word & missing for word, missing in zip(words, _MISSING, strict=True)):
         raise ENOTIMPL
     return 0
@@ -112,7 +93,7 @@ def _set_group(t: Thread, fd: int, arg: int) -> int:
         raise EINVAL
     if members[0].session is not t.proc.session:
         raise EPERM
-    return do_ioctl(t, fd, tty.TIOCSPGRP, 0, _Cell(group.to_bytes(4, "little")))
+    return do_ioctl(t, fd, tty.TIOCSPGRP, 0, Cell(group.to_bytes(4, "little")))
 
 
 def _of_terminal(t: Thread, fd: int, request: int, arg: int) -> int:
@@ -158,7 +139,7 @@ def sys_ioctl(t: Thread, fd: Fd, request: Request, arg: RequestArg) -> int:
     if isinstance(file, PtyMaster):
         t.needs("tty")
         if request == TIOCGPTN:                 # whose other side nobody has to unlock there
-            do_ioctl(t, fd, tty.TIOCSPTLCK, 0, _Cell(bytes(4)))
+            do_ioctl(t, fd, tty.TIOCSPTLCK, 0, Cell(bytes(4)))
         if request in _OF_MASTER:
             return do_ioctl(t, fd, _SAME[request], arg, t.proc.vm)
         raise EINVAL

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from ring3.abi.flags import AT_FDCWD, Access, FileType, MountFlags, OpenFlags
+from ring3.calls.descriptor import other_side
 from ring3.calls.serenity.argument import Params, Path
 from ring3.calls.serenity.place import allow, base, most_descriptors, read_only
 from ring3.calls.sysarg import DirFd, Mode
@@ -25,7 +26,6 @@ from ring3.vfs.dentry import Dentry
 from ring3.vfs.file import File, PathFile, RegularFile
 from ring3.vfs.namei import NameiContext, namei
 from ring3.vfs.opening import open_dentry, open_file
-from ring3.waiting import sleep_on
 
 O_RDONLY, O_WRONLY, O_EXEC, O_CREAT, O_EXCL, O_TRUNC = 0x1, 0x2, 0x4, 0x8, 0x10, 0x40
 O_NONBLOCK, O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC = 0x100, 0x200, 0x400, 0x800
@@ -99,20 +99,8 @@ def _install(t: Thread, file: File, options: int) -> int:
 
 
 async def _open_later(t: Thread, file: File, options: int) -> int:
-    """Wait until the other side of a FIFO is opened, whatever O_NONBLOCK says."""
-    try:
-        while True:
-            try:
-                file.finish_open()
-                break
-            except EAGAIN:
-                queue = file.queue
-                if queue is None:
-                    raise
-            await sleep_on(queue)
-    except BaseException:
-        file.close()
-        raise
+    """Whatever O_NONBLOCK says."""
+    await other_side(file)
     return _install(t, file, options)
 
 
