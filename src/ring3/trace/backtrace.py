@@ -18,7 +18,7 @@ from ring3.abi import x86
 from ring3.abi.flags import FileType
 from ring3.errors import Errno
 from ring3.proc.cred import Cred
-from ring3.trace.elfimage import ElfImage, Symbols
+from ring3.trace.elfimage import ElfImage, Symbols, reader
 from ring3.trace.explain.words import shown
 from ring3.trace.unwind import AMD64, I386, FrameTable, caller
 from ring3.vfs.mapping import VnodeObject
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ring3.proc.proc import Thread
     from ring3.trace.elfimage import Read
     from ring3.trace.unwind import Deref, Machine
-    from ring3.vfs.vnode import Vnode
     from ring3.vm.region import Region
 
 DEPTH: Final = 256
@@ -130,7 +129,7 @@ class Backtraces:
             if len(self._files) >= _MOST_FILES or self._names >= _MOST_NAMES:
                 self._files.clear()
                 self._names = 0
-            known = self._files[key] = _File(t, _reader(found.vnode))
+            known = self._files[key] = _File(t, reader(found.vnode))
             self._names += len(known.symbols)
         return known
 
@@ -189,19 +188,6 @@ def _is_code(t: Thread, address: int) -> bool:
     return region is not None and bool(region.prot & 4)
 
 
-def _reader(vnode: Vnode) -> Read:
-    """Reads that fail give nothing."""
-    def read(offset: int, nbytes: int) -> bytes:
-        if not 0 <= offset < 1 << 62 or nbytes <= 0:
-            return b""
-        try:
-            return vnode.read(offset, nbytes)
-        except Errno:
-            return b""
-
-    return read
-
-
 def _memory_reader(t: Thread, region: Region) -> Read:
     """The same of memory."""
     start, length = region.start, region.length
@@ -222,4 +208,4 @@ def _debug_file(t: Thread, image: ElfImage) -> ElfImage | None:
         found = namei(NameiContext(root, root, Cred()), _DEBUG + build_id[:2] + b"/" + build_id[2:] + b".debug").vnode
     except Errno:
         return None
-    return ElfImage(_reader(found)) if found.type == FileType.REG else None
+    return ElfImage(reader(found)) if found.type == FileType.REG else None

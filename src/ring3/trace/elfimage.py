@@ -12,12 +12,17 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ring3.abi.elf import ELF32, ELF64, MAGIC, PT_LOAD, PT_NOTE, Ehdr, ElfClass, Phdr
+from ring3.errors import Errno
 from ring3.namedtuple import NamedTuple
 
+if TYPE_CHECKING:
+    from ring3.vfs.vnode import Vnode
+
 Read = Callable[[int, int], bytes]      # (offset, bytes) -> what is there, less at the end; raises nothing
+_LAST_OFFSET: Final = 1 << 62
 
 _MOST_PHDRS: Final = 256
 _MOST_SECTIONS: Final = 4096
@@ -30,6 +35,19 @@ _SHT_SYMTAB: Final = 2
 _SHT_DYNSYM: Final = 11
 _FUNCTIONS: Final = frozenset({2, 10})  # STT_FUNC, STT_GNU_IFUNC
 _NT_GNU_BUILD_ID: Final = 3
+
+
+def reader(vnode: Vnode) -> Read:
+    """Reads of a file: those that fail give nothing."""
+    def read(offset: int, nbytes: int) -> bytes:
+        if not 0 <= offset < _LAST_OFFSET or nbytes <= 0:
+            return b""
+        try:
+            return vnode.read(offset, nbytes)
+        except Errno:
+            return b""
+
+    return read
 
 
 class _Section(NamedTuple):

@@ -7,12 +7,12 @@ it runs; that is what the formats of the exec switch say.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from typing import Final
 
 from ring3.abi.elf import ELF32, ELF64, ET_DYN, ET_EXEC, MAGIC, PT_INTERP, PT_LOAD, Ehdr, Phdr
 from ring3.abi.table import read_table
 from ring3.namedtuple import NamedTuple
+from ring3.trace.elfimage import Read
 from ring3.trace.explain.words import counted, shown
 
 HEAD: Final = 4096
@@ -32,7 +32,6 @@ _TYPES: Final = {
 }
 TYPE_NAMES: Final = {0: "ET_NONE", ET_REL: "ET_REL", ET_EXEC: "ET_EXEC", ET_DYN: "ET_DYN", ET_CORE: "ET_CORE"}
 
-Read = Callable[[int, int], bytes]          # (offset, bytes) -> what is there; raises nothing
 
 
 class Elf(NamedTuple):

@@ -19,13 +19,12 @@ from ring3.abi.flags import FileType
 from ring3.errors import Errno
 from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
-from ring3.trace.elfimage import ElfImage
+from ring3.trace.elfimage import ElfImage, reader
 from ring3.trace.explain.model import Library
 from ring3.vfs.namei import namei
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
-    from ring3.trace.elfimage import Read
     from ring3.trace.explain.model import Explanation
     from ring3.vfs.vnode import Vnode
 
@@ -259,16 +258,3 @@ def read_cache(data: bytes, kind: int) -> dict[bytes, bytes]:
 def _string(data: bytes, at: int) -> bytes:
     end = data.find(b"\0", at, at + _LONGEST)
     return data[at:end] if end >= 0 else b""
-
-
-def reader(vnode: Vnode) -> Read:
-    """Reads that fail give nothing."""
-    def read(offset: int, nbytes: int) -> bytes:
-        if not 0 <= offset < 1 << 62 or nbytes <= 0:
-            return b""
-        try:
-            return vnode.read(offset, nbytes)
-        except Errno:
-            return b""
-
-    return read

@@ -14,9 +14,10 @@ from ring3.errors import ENOEXEC, Errno
 from ring3.exec.check import judge
 from ring3.exec.package import ExecPackage, ExecRequest
 from ring3.exec.plan import ExecDeath, ExecPlan
+from ring3.trace.elfimage import reader
 from ring3.trace.explain.checks import file_checks
 from ring3.trace.explain.code import first_bytes
-from ring3.trace.explain.files import HEAD, FileKind, Read, kind_of
+from ring3.trace.explain.files import HEAD, FileKind, kind_of
 from ring3.trace.explain.model import Arguments, Event, Explanation, FormatSaid, Header, Hop, Tried
 from ring3.trace.explain.walk import look_up
 from ring3.trace.explain.words import NO_LIMIT, size
@@ -80,7 +81,7 @@ class WatchedPackage(ExecPackage):
     def read_header(self) -> None:
         """See `ExecPackage`."""
         super().read_header()
-        read = reader(self.file)
+        read = reader(self.file.vnode)
         head = read(0, HEAD)
         found = kind_of(head, read)
         self.kinds.append(found)
@@ -146,20 +147,6 @@ def _not_its(header: bytes) -> str:
 
 def _detail(kind: FileKind) -> str:
     return kind.elf.words() if kind.elf is not None else kind.words
-
-
-def reader(file: ImageFile) -> Read:
-    """Reads of a file that never fail: what cannot be read is empty."""
-
-    def read(offset: int, nbytes: int) -> bytes:
-        if not 0 <= offset < 1 << 62 or nbytes <= 0:
-            return b""
-        try:
-            return file.vnode.read(offset, nbytes)
-        except Errno:
-            return b""
-
-    return read
 
 
 def arguments(package: ExecPackage) -> Arguments:
