@@ -196,7 +196,6 @@ class PosixTimer(Countdown):
         elif target.state is not ThreadState.DEAD:
             signals.send_to_thread(target, info)
 
-
     def taken(self, info: SigInfo) -> SigInfo:
         """Its signal is taken now: as it is to be told."""
         self.overrun = min(info.overrun + self.late, _MAX_OVERRUN)

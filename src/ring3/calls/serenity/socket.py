@@ -182,7 +182,6 @@ def sys_bind(t: Thread, fd: Fd, addr: Addr, length: UInt) -> int:
     return 0
 
 
-
 @syscall(pledge="")
 def sys_listen(t: Thread, fd: Fd, backlog: Int) -> int:
     """Take connections.  Raises EINVAL for a negative backlog, a connected socket and one without a name; EOPNOTSUPP."""

@@ -33,7 +33,6 @@ _TYPES: Final = {
 TYPE_NAMES: Final = {0: "ET_NONE", ET_REL: "ET_REL", ET_EXEC: "ET_EXEC", ET_DYN: "ET_DYN", ET_CORE: "ET_CORE"}
 
 
-
 class Elf(NamedTuple):
     """An ELF file as its own header describes it, class and byte order obeyed."""
 

@@ -352,7 +352,6 @@ def _opens(places: int) -> Chooser:
     return lambda args: whole if int(args[places]) & _MADE else short
 
 
-
 SHAPES: Final[dict[str, Shape | Chooser]] = {
     "open": _opens(1), "openat": _opens(2), "creat": shape(None, _MODE), "openat2": shape(None, None, Read(_open_how), None),
     "mkdir": shape(None, _MODE), "mkdirat": shape(None, None, _MODE), "umask": shape(_MODE), "chmod": shape(None, _MODE),

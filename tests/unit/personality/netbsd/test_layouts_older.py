@@ -30,7 +30,6 @@ SECOND = 1_000_000_000
 FAR = 1 << 62                            # ns: a moment that 32 bits of seconds do not have
 
 
-
 @pytest.mark.parametrize(("record", "wide", "narrow"), [
     (Timespec50, 16, 8), (Timeval50, 16, 8), (RawTimeval50, 16, 8), (ITimerVal50, 32, 16), (TimerSpec50, 32, 16),
     (Rusage50, 144, 72), (Attr30, 136, 100), (Attr13, 128, 96), (LabelledFs, 3296, 3268), (LongKEvent, 72, 60),
