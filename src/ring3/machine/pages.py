@@ -37,8 +37,19 @@ class _File:
 _ZEROS: Final = bytes(PAGE)
 
 
+class _Frame:
+    """What the mappings of one shared page have in common: its bytes, an array once they are written."""
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data: bytes | bytearray = _ZEROS
+
+
 class Page:
-    """One page.  `data` is None where the bytes live in the file (a shared file mapping); bytes of its own once it is written."""
+    """One page.  `data` is None where the bytes live in the file (a shared file mapping), a frame where they are shared memory;
+    bytes of its own once it is written.
+    """
 
     __slots__ = ("data", "file", "offset", "prot", "shared")
 
@@ -47,13 +58,13 @@ class Page:
         self.shared = shared
         self.file = file
         self.offset = offset
-        self.data: bytearray | bytes | None = None
+        self.data: bytearray | bytes | _Frame | None = None
         self.refill()
 
     def refill(self) -> None:
         """The contents a page has when it is first touched."""
         if self.file is None:
-            self.data = bytearray(PAGE) if self.shared else _ZEROS      # two mappings of a shared page have one array
+            self.data = _Frame() if self.shared else _ZEROS
         elif not self.shared:
             data = bytearray(os.pread(self.file.fd, PAGE, self.offset))
             if data:                                        # the last page of a file is zero behind its end
@@ -77,8 +88,9 @@ class Page:
 
     def read(self, start: int, length: int) -> bytes:
         """Bytes from `start`; none in a page beyond the end of its file."""
-        if self.data is not None:
-            return bytes(self.data[start : start + length])
+        data = self.data.data if isinstance(self.data, _Frame) else self.data
+        if data is not None:
+            return bytes(data[start : start + length])
         assert self.file is not None
         contents = os.pread(self.file.fd, PAGE, self.offset)
         return contents.ljust(PAGE, b"\0")[start : start + length] if contents else b""
@@ -92,12 +104,13 @@ class Page:
                 return 0
             os.pwrite(self.file.fd, data[: max(present - start, 0)], self.offset + start)
             return len(data)
-        if not self.data:
+        owner = self.data if isinstance(self.data, _Frame) else self
+        if not owner.data:
             return 0
-        if self.data is _ZEROS:
-            self.data = bytearray(PAGE)
-        assert isinstance(self.data, bytearray)
-        self.data[start : start + len(data)] = data
+        if owner.data is _ZEROS:
+            owner.data = bytearray(PAGE)
+        assert isinstance(owner.data, bytearray)
+        owner.data[start : start + len(data)] = data
         return len(data)
 
 
