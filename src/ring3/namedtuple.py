@@ -26,7 +26,10 @@ else:
             if not bases:
                 return super().__new__(cls, name, bases, body)
             fields = body.get("__annotations__", {})
-            defaults = [body[field] for field in fields if field in body]
+            with_value = [field for field in fields if field in body]
+            if bases != (NamedTuple,) or with_value != list(fields)[len(fields) - len(with_value) :]:
+                raise TypeError(f"{name}: NamedTuple is the only base there can be, and fields with a default come last")
+            defaults = [body[field] for field in with_value]
             made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])  # noqa: PYI024 - as above
             made.__annotations__ = fields
             made.__qualname__ = body["__qualname__"]

@@ -152,3 +152,20 @@ def test_injections(injection: str, calls: str, ring3_command: str, tmp_path: Pa
     ours = ring3(ring3_command, [calls, "descriptors"], tmp_path / "ours", *options)
     assert any(re.search("INJECTED|DELAYED|SIGCHLD", line) for line in ours) != injection.startswith("!")
     assert differences(theirs, ours) == []
+
+
+@pytest.mark.parametrize("injection", [
+    "mkdir:error=ENOSPC:when=1", "mkdir:retval=3:when=1", "mkdir:delay_exit=10:when=1", "mkdir:error=ENOSPC:signal=USR1:when=2",
+    "mkdir:error=EIO:delay_enter=10:delay_exit=10:when=1", "getppid:signal=USR1:delay_exit=20000:retval=9",
+    "getppid:signal=USR1:delay_exit=20000", "getsid:delay_enter=100000:retval=9", "getsid:delay_exit=100000:retval=9",
+    "getsid:delay_enter=100000:error=EIO", "mkdir:signal=USR1:when=2", "mkdir:signal=KILL:when=2", "mkdir:signal=WINCH",
+    "getsid:signal=SEGV:retval=5",
+])
+def test_injections_where_it_is_hard(injection: str, calls: str, ring3_command: str, tmp_path: Path) -> None:
+    """Arguments that cannot be read, signals while a call is held up: made once, and ended as it was meant."""
+    options = ("-e", "trace=mkdir,getppid,getsid", "-e", f"inject={injection}")
+    theirs = strace([calls, "tampered"], tmp_path / "theirs", *options)
+    ours = ring3(ring3_command, [calls, "tampered"], tmp_path / "ours", *options)
+    assert any(re.search("INJECTED|DELAYED|SI_KERNEL|killed", line) for line in ours)
+    same_lines = [[same(line) for line in whole(lines) if not line.startswith("execve")] for lines in (theirs, ours)]
+    assert same_lines[0] == same_lines[1]

@@ -81,3 +81,10 @@ def test_a_field_that_is_missing_is_a_type_error() -> None:
         make()
     with pytest.raises(TypeError, match="fourth"):
         make(1, fourth=2)
+
+
+def test_what_typing_refuses_is_refused() -> None:
+    with pytest.raises(TypeError, match="fields with a default come last"):
+        exec("class A(NamedTuple):\n    a: int = 1\n    b: int", {"NamedTuple": NamedTuple, "__name__": "x"})
+    with pytest.raises(TypeError, match="only base"):
+        exec("class A(NamedTuple, dict):\n    a: int", {"NamedTuple": NamedTuple, "__name__": "x"})

@@ -12,13 +12,13 @@ Not here: the grammar of `--inject` (`trace/inject.py`), the face (`kernel.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from ring3 import errors
 from ring3.calls.rewritten import RewrittenAbis
-from ring3.calls.syscall import JUST_RETURN, Bound, Pair, Syscall
+from ring3.calls.syscall import JUST_RETURN, Bound, Pair
 from ring3.errors import Errno
 from ring3.namedtuple import NamedTuple
 from ring3.waiting import WaitQueue, sleep_on
@@ -47,7 +47,7 @@ class Call:
     ...         call.fail("ENOSPC")
     """
 
-    __slots__ = ("_delay_ns", "_marks", "_outcome", "args", "bound", "error", "result", "thread")
+    __slots__ = ("_delay_ns", "_injectors", "_marks", "_outcome", "args", "bound", "error", "result", "thread")
 
     def __init__(self, thread: Thread, bound: Bound, args: tuple[Any, ...]) -> None:
         self.thread = thread
@@ -57,6 +57,7 @@ class Call:
         self.error = ""
         self._outcome: int | Errno | None = None         # what was decided: a result or a refusal
         self._marks = Marks()
+        self._injectors: tuple[Injector, ...] = ()       # who does something to it
         self._delay_ns = 0
 
     @property
@@ -97,7 +98,7 @@ class Call:
         self._marks = self._marks._replace(result=True)
 
     def delay(self, seconds: float) -> None:
-        """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal ends the sleep.
+        """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal waits until then, but for a fatal one.
 
         Raises ValueError for what is no time, or more than a year.
         """
@@ -130,13 +131,19 @@ class Injected(int):
         return made
 
 
+class InjectedPair(Pair):
+    """One of two words."""
+
+    marks: Marks
+
+
 def marks_of(result: object) -> Marks:
     """What hooks did to the call that ended so: with a value or a refusal.
 
     >>> marks_of(0), marks_of(Injected(0, Marks(delay=True)))
     (Marks(memory=False, result=False, delay=False), Marks(memory=False, result=False, delay=True))
     """
-    if isinstance(result, Injected):
+    if isinstance(result, Injected | InjectedPair):
         return result.marks
     if isinstance(result, Errno):
         return next((fact for fact in result.args if isinstance(fact, Marks)), _UNTOUCHED)
@@ -146,16 +153,27 @@ def marks_of(result: object) -> Marks:
 _UNTOUCHED: Final = Marks()
 
 Hook = Callable[[Call], object]
-F = TypeVar("F", bound=Callable[..., object])
-FirstHook = Callable[["Thread", Bound, memoryview], object]
+F = TypeVar("F")
+
+
+class Injector(Protocol):
+    """Who does something to some calls, of whatever name, and to others nothing (`trace/inject.py`)."""
+
+    def meets(self, call: Call) -> bool:
+        """Whether this call is meant; asked once for each call, before its arguments are read."""
+
+    def before(self, call: Call) -> None:
+        """The call is meant, and about to be made, or to be refused because its arguments cannot be read."""
+
+    def after(self, call: Call) -> None:
+        """It is over."""
 
 
 class Hooks(NamedTuple):
-    """What is to be called before a call, and after it; `first`: before its arguments are read."""
+    """What is to be called before a call, and after it."""
 
     before: tuple[Hook, ...] = ()
     after: tuple[Hook, ...] = ()
-    first: tuple[FirstHook, ...] = ()
 
 
 class Interposer:
@@ -165,7 +183,8 @@ class Interposer:
         self._system = system
         self._failed = failed
         self._hooks: dict[str, Hooks] = {}
-        self._abis: dict[int, tuple[Mapping[Arch, Abi], RewrittenAbis]] = {}
+        self._injectors: tuple[Injector, ...] = ()
+        self._abis = WeakValueDictionary[int, RewrittenAbis]()      # by the identity of the tables underneath, which they hold
 
     def add(self, name: str, hook: Hook, *, after: bool = False) -> None:
         """Call `hook` at every call of that name (`EVERY`: at all), before or after it."""
@@ -173,16 +192,16 @@ class Interposer:
         self._hooks[name] = hooks._replace(after=(*hooks.after, hook)) if after else hooks._replace(before=(*hooks.before, hook))
         self._refresh()
 
-    def add_first(self, name: str, hook: FirstHook) -> None:
-        """Call `hook` at every call of that name before its arguments are read, with the thread, the row and the registers."""
-        hooks = self._hooks.get(name, Hooks())
-        self._hooks[name] = hooks._replace(first=(*hooks.first, hook))
+    def inject(self, injector: Injector) -> None:
+        """Ask `injector` about every call."""
+        self._injectors = (*self._injectors, injector)
         self._refresh()
 
-    def remove(self, hook: Callable[..., object]) -> None:
-        """Call it no more."""
+    def remove(self, hook: object) -> None:
+        """Call it no more: a hook or an injector."""
+        self._injectors = _without(hook, self._injectors)
         for name, hooks in tuple(self._hooks.items()):
-            left = Hooks(_without(hook, hooks.before), _without(hook, hooks.after), _without(hook, hooks.first))
+            left = Hooks(_without(hook, hooks.before), _without(hook, hooks.after))
             if left != Hooks():
                 self._hooks[name] = left
             else:
@@ -191,8 +210,8 @@ class Interposer:
 
     def _refresh(self) -> None:
         """Every process gets tables as the hooks are now."""
-        self._abis = {}
-        self._system.interpose = self.abis if self._hooks else None
+        self._abis = WeakValueDictionary()
+        self._system.interpose = self.abis if self._hooks or self._injectors else None
         for p in self._system.procs.values():
             if p is not self._system.init:
                 p.personality = p.personality
@@ -201,26 +220,43 @@ class Interposer:
         """The tables of `own` with the hooked calls in them."""
         found = self._abis.get(id(own))
         if found is None:
-            found = self._abis[id(own)] = own, RewrittenAbis(own, self._row)
-        return found[1]
+            found = self._abis[id(own)] = RewrittenAbis(own, self._row)
+        return found
 
     def _row(self, bound: Bound) -> Bound:
         named, every = self._hooks.get(bound.name, Hooks()), self._hooks.get(EVERY, Hooks())
-        hooks = Hooks(named.before + every.before, named.after + every.after, named.first + every.first)
-        if hooks == Hooks() or bound.leads_on:
+        hooks = Hooks(named.before + every.before, named.after + every.after)
+        if bound.leads_on or not (self._injectors or any(hooks)):
             return bound
-        row = bound.serving(self._hooked(bound, hooks)) if hooks.before or hooks.after else bound
-        return _Announced(row, bound, partial(self._tell, hooks.first)) if hooks.first else row
+        return _Interposed(bound, hooks, self._injectors, self)
 
-    def _hooked(self, bound: Bound, hooks: Hooks) -> Syscall:
-        run = bound.call.run
+    def begin(self, t: Thread, bound: Bound, injectors: tuple[Injector, ...]) -> Call:
+        """A call that is made now, and who of them means it."""
+        call = Call(t, bound, ())
+        met = []
+        for injector in injectors:
+            try:
+                if injector.meets(call):
+                    met.append(injector)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - as for hooks
+                self._drop(injector, error)
+        call._injectors = tuple(met)
+        return call
 
-        def hooked(t: Thread, *args: Any) -> Any:
-            call = Call(t, bound, args)
-            self._tell(hooks.before, call)
-            return self._later(call, run, hooks.after) if call._delay_ns else self._now(call, run, hooks.after)
+    def refuse(self, call: Call, refusal: Errno) -> Any:
+        """What becomes of a call whose arguments cannot be read: hooks of Python, which look at them, are not called."""
+        if not call._injectors:
+            raise refusal
+        call._outcome = refusal
+        return self.serve(call, Hooks())
 
-        return bound.call.like(hooked)
+    def serve(self, call: Call, hooks: Hooks) -> Any:
+        """Make the call, with all that is called before and after it."""
+        before = (*(injector.before for injector in call._injectors), *hooks.before)
+        after = (*(injector.after for injector in call._injectors), *hooks.after)
+        self._tell(before, call)
+        run = call.bound.call.run
+        return self._later(call, run, after) if call._delay_ns else self._now(call, run, after)
 
     def _now(self, call: Call, run: Callable[..., Any], after: tuple[Hook, ...]) -> Any:
         """Serve the call, unless that was decided, and show what came of it.  A coroutine where that may sleep."""
@@ -262,40 +298,74 @@ class Interposer:
             return _end_later(call)
         return _answer(call)
 
-    def _tell(self, hooks: tuple[Callable[..., object], ...], *facts: object) -> None:
+    def _tell(self, hooks: tuple[Hook, ...], call: Call) -> None:
         for hook in hooks:
             try:
-                hook(*facts)
+                hook(call)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run
-                self.remove(hook)
-                self._failed(hook, error)
+                self._drop(hook, error)
+
+    def _drop(self, hook: Any, error: BaseException) -> None:
+        owner = getattr(hook, "__self__", None)
+        self.remove(owner if owner in self._injectors else hook)
+        self._failed(hook, error)
 
 
-def _without(hook: Callable[..., object], hooks: tuple[F, ...]) -> tuple[F, ...]:
+def _without(hook: object, hooks: tuple[F, ...]) -> tuple[F, ...]:
     return tuple(known for known in hooks if known is not hook)
 
 
-class _Announced(Bound):
-    """A row that tells somebody before its arguments are read."""
+class _Interposed(Bound):
+    """A row with hooks or injectors."""
 
-    __slots__ = ("_own", "_row", "_tell")
+    __slots__ = ("_begun", "_hooks", "_injectors", "_interposer", "_own")
 
-    def __init__(self, row: Bound, own: Bound, tell: Callable[[Thread, Bound, memoryview], None]) -> None:
-        super().__init__(row.call, row.abi, row.name, row.pads)
-        self._row = row
+    def __init__(self, own: Bound, hooks: Hooks, injectors: tuple[Injector, ...], interposer: Interposer) -> None:
+        super().__init__(own.call.like(self._run), own.abi, own.name, own.pads)
         self._own = own
-        self._tell = tell
+        self._hooks = hooks
+        self._injectors = injectors
+        self._interposer = interposer
+        self._begun: Call | None = None     # between the reading of its arguments and its being made: nothing comes between
         self.invoke = self._invoke
 
-    def _invoke(self, t: Thread, regs: memoryview) -> Any:
-        self._tell(t, self._own, regs)
-        return self._row.invoke(t, regs)
-
     def resolve(self, t: Thread, regs: memoryview) -> Bound:
-        """While somebody watches the parts of a call are made one by one, and this is the first."""
-        self._tell(t, self._own, regs)
-        found = self._row.resolve(t, regs)
-        return self if found is self._row else found
+        """What the row itself resolves to, where that is another call."""
+        found = self._own.resolve(t, regs)
+        return self if found is self._own else found
+
+    def moved(self, pads: tuple[int, ...]) -> Bound:
+        """With its hooks."""
+        return _Interposed(self._own.moved(pads), self._hooks, self._injectors, self._interposer)
+
+    def begin(self, t: Thread, regs: memoryview) -> tuple[Any, ...]:
+        """Whoever injects something is asked first."""
+        self._begun = call = self._interposer.begin(t, self._own, self._injectors)
+        call.args = super().begin(t, regs)
+        return call.args
+
+    def unread(self, t: Thread, refusal: Errno) -> Any:
+        """A refusal, or what is injected in its place."""
+        call, self._begun = self._begun, None
+        if call is None or call.thread is not t:
+            raise refusal
+        return self._interposer.refuse(call, refusal)
+
+    def _invoke(self, t: Thread, regs: memoryview) -> Any:
+        found = self.resolve(t, regs)
+        if found is not self:
+            return found.invoke(t, regs)
+        try:
+            args = self.begin(t, regs)
+        except Errno as refusal:
+            return self.unread(t, refusal)
+        return self._run(t, *args)
+
+    def _run(self, t: Thread, *args: Any) -> Any:
+        call, self._begun = self._begun, None
+        if call is None or call.thread is not t:
+            call = Call(t, self._own, args)
+        return self._interposer.serve(call, self._hooks)
 
 
 def _answer(call: Call) -> int:
@@ -306,7 +376,13 @@ def _answer(call: Call) -> int:
         if any(marks):
             outcome.args = (outcome.reason or "", marks)
         raise outcome
-    return Injected(outcome, marks) if any(marks) and not isinstance(outcome, Pair) else outcome
+    if not any(marks):
+        return outcome
+    if isinstance(outcome, Pair):
+        pair = InjectedPair(outcome, outcome.second)
+        pair.marks = marks
+        return pair
+    return Injected(outcome, marks)
 
 
 async def _end_later(call: Call) -> int:
@@ -315,6 +391,7 @@ async def _end_later(call: Call) -> int:
 
 
 async def _sleep(call: Call) -> None:
+    """Signals wait, so that a call is made once; the next sleep meets them."""
     delay, call._delay_ns = call._delay_ns, 0
     if delay > 0:
-        await sleep_on(WaitQueue(), deadline_ns=call.thread.system.now_ns() + delay)
+        await sleep_on(WaitQueue(), deadline_ns=call.thread.system.now_ns() + delay, killable=True)

@@ -18,7 +18,7 @@ from typing import Any, Final, get_type_hints
 
 from ring3.abi.x86 import NREGS, RSP
 from ring3.calls.sysarg import Decoder, Kind
-from ring3.errors import ENOSYS
+from ring3.errors import ENOSYS, Errno
 from ring3.proc.proc import Thread
 from ring3.protocols import Abi
 
@@ -121,6 +121,19 @@ class Bound:
         """The same row of another table: another one where it leads on to rows of its table."""
         del table
         return self
+
+    def moved(self, pads: tuple[int, ...]) -> Bound:
+        """The same row for arguments that stand elsewhere."""
+        return Bound(self.call, self.abi, self.name, pads)
+
+    def begin(self, t: Thread, regs: memoryview) -> tuple[Any, ...]:
+        """The arguments of a call that is made now, for who makes its parts one by one: then `call.run`.  Raises as `decode`."""
+        return self.decode(t, regs)
+
+    def unread(self, t: Thread, refusal: Errno) -> Any:
+        """What becomes of a call whose arguments cannot be read.  Raises the refusal."""
+        del t
+        raise refusal
 
     def serving(self, call: Syscall) -> Bound:
         """A row in this one's place for another declaration, with the same arguments or none."""

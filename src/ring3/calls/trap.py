@@ -103,7 +103,7 @@ def finish(t: Thread, result: Any) -> None:
         t.restart = result
         t.work |= signals.SIGNAL_WORK
     elif isinstance(result, int):
-        t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, result if result.__class__ is Pair else int(result))
+        t.proc.personality.abis[t.cpu.arch].succeed(t.cpu.regs, result if isinstance(result, Pair) else int(result))
     elif isinstance(result, BaseException) and (lack := host_refusal(result)) is not None:
         finish(t, lack)
         return
@@ -140,12 +140,13 @@ def _missing(t: Thread, abi: Abi, number: int) -> int:
 
 def _watched(t: Thread, call: Bound, regs: memoryview) -> Any:
     system = t.system
+    t.watched = (call, None)
+    call = call.resolve(t, regs)
+    t.watched = (call, None)
     try:
-        call = call.resolve(t, regs)
-        args = call.decode(t, regs)
+        args = call.begin(t, regs)
     except Errno as refusal:
-        system.tell("syscall_exit", t, call, None, refusal)
-        raise
+        return call.unread(t, refusal)
     t.watched = (call, args)
     system.tell("syscall_enter", t, call, args)
     return call.call.run(t, *args)

@@ -97,8 +97,8 @@ def in_kernel(
             refusals.summary(status)
             if status and "--stats" not in values:
                 _say_missing(kernel)
-            for reason in dict.fromkeys(injector.failure for injector in injectors if injector.failure):
-                complain(f"--inject: {reason}, so nothing was injected there")
+            for reason in dict.fromkeys(reason for injector in injectors for reason in injector.failures):
+                complain(f"--inject: {reason}")
             if at_end is not None:
                 at_end(kernel)
         except MachineUnavailable as error:
@@ -128,18 +128,13 @@ def _listen(kernel: Kernel, values: dict[str, Any]) -> policy.Refusals:
 
 
 def _inject(kernel: Kernel, injections: Sequence[Injection]) -> list[Injector]:
-    from ring3.calls.interpose import EVERY
     from ring3.trace.inject import Injector
 
     injectors = [Injector(injection) for injection in injections]
 
     def hook(system: System) -> None:
-        interposer = kernel.loop.interposer(system)
         for injector in injectors:
-            interposer.add_first(EVERY, injector.first)
-            interposer.add(EVERY, injector.before)
-            if injector.ends:
-                interposer.add(EVERY, injector.after, after=True)
+            kernel.loop.interposer(system).inject(injector)
 
     kernel.call(hook)
     return injectors

@@ -1,12 +1,15 @@
 """Who watches one kernel, and who of them is told of what: found out once, not at every call.
 
-Invariant: an instrument that does not override a hook costs nothing where that hook is told of.  Not here: what can be told
+Invariant: an instrument that does not override a hook costs nothing where that hook is told of.  A method that is put into one
+later than it was first told of anything is not heard.  Not here: what can be told
 (`protocols.Instrument`), what becomes of one that raises (`System.tell`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from operator import is_
 
 from ring3.protocols import Instrument
 
@@ -31,13 +34,26 @@ class Instruments(list[Instrument]):
         >>> len(watchers.listening("exit")), len(watchers.listening("lookup"))
         (1, 0)
         """
-        if self._told != self:
+        if len(self._told) != len(self) or not all(map(is_, self._told, self)):
             self._told = list(self)
             self._listeners = {}
         found = self._listeners.get(hook)
         if found is None:
             unheard = getattr(Instrument, hook)
-            methods = [(instrument, getattr(instrument, hook)) for instrument in self]
+            methods = [(instrument, _method(instrument, hook)) for instrument in self]
             found = tuple((who, method) for who, method in methods if getattr(method, "__func__", None) is not unheard)
             self._listeners[hook] = found
         return found
+
+
+def _method(instrument: Instrument, hook: str) -> Callable[..., object]:
+    """A hook of an instrument; one that raises where asking for it did."""
+    try:
+        found: Callable[..., object] = getattr(instrument, hook)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code: `System.tell` sees to it
+        return partial(_raise, error)
+    return found
+
+
+def _raise(error: BaseException, *_facts: object) -> None:
+    raise error

@@ -359,7 +359,7 @@ class Thread:
         self.resume_value: Any = True          # what the sleeping call is woken with: a bool, or an exception to throw
         self.restart: Restart | None = None    # the call was interrupted; what becomes of it
         self.call_number = 0
-        self.watched: tuple[Any, tuple[Any, ...]] | None = None    # (call, arguments) while somebody watches
+        self.watched: tuple[Any, tuple[Any, ...] | None] | None = None     # (call, arguments that were read) while somebody watches
         self.timer_slack_ns = 50_000
         self.exec_start_ns = 0
         self.past_cpu_ns = 0                   # CPU time on machine threads it had before its present one (exec)

@@ -120,6 +120,20 @@ def send_to_thread(t: Thread, info: SigInfo) -> bool:
     return True
 
 
+def send_behind_call(t: Thread, info: SigInfo) -> None:
+    """Send to a thread that is in a call: what the signal does, it does when the call has ended, but for SIGKILL."""
+    p = t.proc
+    if info.signo == Signal.SIGKILL:
+        send_to_thread(t, info)
+        return
+    if p.zombie or p.exiting or t.state is ThreadState.DEAD:
+        return
+    _prepare(p, info.signo)
+    if t.pending.add(info):
+        p.system.signal_queue(p).wake()
+        t.work |= SIGNAL_WORK
+
+
 def _tell_dropped(t: Thread, info: SigInfo) -> None:
     """Tell who watches of a signal that no thread will take: ignored, or the end at once.  SIGKILL is seen by its end alone."""
     handled = False

@@ -46,6 +46,7 @@ FAMILIES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
         "getegid32", "get_thread_area",
     )),
 })
+_MOST: Final = 4096             # rows that are remembered
 _OTHER_NAMES: Final = MappingProxyType({"net": "network", "clocks": "clock"})
 _OLD_NAMES: Final = MappingProxyType({name: name for name in (*_MODULES, *_BY_KIND)})       # strace took them without "%" once
 CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES, *FAMILIES))
@@ -85,6 +86,8 @@ class CallSet:
         """Whether the call is meant."""
         found = self._known.get(bound)
         if found is None:
+            if len(self._known) >= _MOST:           # each process with promises of its own has rows of its own
+                self._known.clear()
             found = self._known[bound] = any(test(bound) for test in self._tests) != self._negated
         return found
 

@@ -25,12 +25,12 @@ from ring3.trace.filter import FAMILIES, CallSet
 
 if TYPE_CHECKING:
     from ring3.calls.interpose import Call
-    from ring3.calls.syscall import Bound
-    from ring3.proc.proc import Proc, Thread
+    from ring3.proc.proc import Proc
     from ring3.vm.vmspace import VMSpace
 
 _UNITS: Final = {"": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "ns": 1e-9}
 _MOST_ARGUMENTS: Final = 7
+_MOST_FAILURES: Final = 20      # that are told
 _ALL: Final = 65535
 
 
@@ -192,35 +192,29 @@ _WHAT: Final = "an errno, " + ", ".join(f"{key}=" for key in _PARSERS if key not
 
 
 class Injector:
-    """The hooks of one injection: `first`, `before` and, where it `ends` in something, `after` go to an `Interposer`."""
+    """One injection, for an `Interposer`."""
 
     def __init__(self, injection: Injection) -> None:
         self._injection = injection
-        self.ends = bool(injection.signal or injection.delay_exit or injection.poke_exit)
-        self.failure = ""               # why something could not be injected
+        self.failures: dict[str, None] = {}     # what could not be injected, and why
         self._counts: dict[Proc, int] = {}
-        self._meant: dict[Thread, bool] = {}        # who is in a call that is meant, and whether memory was changed before it
 
-    def first(self, t: Thread, bound: Bound, regs: memoryview) -> None:
+    def meets(self, call: Call) -> bool:
         """Count the call, and change what its arguments point to."""
-        wanted, p = self._injection, t.proc
-        self._meant.pop(t, None)
-        if not wanted.calls.has(bound):
-            return
+        wanted, p = self._injection, call.thread.proc
+        if not wanted.calls.has(call.bound):
+            return False
         count = self._counts[p] = self._counts.get(p, 0) + 1
         if count == 1:
             self._counts = {known: number for known, number in self._counts.items() if not known.zombie}
-            self._meant = {thread: poked for thread, poked in self._meant.items() if not thread.proc.zombie}
-        if wanted.when.holds(count):
-            self._meant[t] = self._poke(t, bound, regs, wanted.poke_enter)
+        if not wanted.when.holds(count):
+            return False
+        self._poke(call, wanted.poke_enter)
+        return True
 
     def before(self, call: Call) -> None:
         """Do to it what is to be done before it."""
-        wanted, poked = self._injection, self._meant.get(call.thread)
-        if poked is None:
-            return
-        if poked:
-            call.mark_memory()
+        wanted = self._injection
         if wanted.delay_enter:
             call.delay(wanted.delay_enter)
         if wanted.error:
@@ -232,34 +226,33 @@ class Injector:
         try:
             call.fail(self._injection.error)
         except ValueError as error:     # an errno of other systems
-            self.failure = str(error)
+            self._failed(f"{error}, so nothing was injected there")
 
     def after(self, call: Call) -> None:
         """Do what is to be done once it is over."""
-        wanted, t = self._injection, call.thread
-        if self._meant.pop(t, None) is None:
-            return
-        if self._poke(t, call.bound, t.cpu.regs, wanted.poke_exit):
-            call.mark_memory()
+        wanted = self._injection
+        self._poke(call, wanted.poke_exit)
         if wanted.signal:
-            signals.send_to_thread(t, signals.kernel_signal(wanted.signal))
+            signals.send_behind_call(call.thread, signals.kernel_signal(wanted.signal))
         if wanted.delay_exit:
             call.delay(wanted.delay_exit)
 
-    def _poke(self, t: Thread, bound: Bound, regs: memoryview, pokes: tuple[Poke, ...]) -> bool:
-        """Whether any of the memory was changed."""
-        poked = False
+    def _poke(self, call: Call, pokes: tuple[Poke, ...]) -> None:
+        t, bound = call.thread, call.bound
         for number, data in pokes:
             if number > len(bound.decoders):
-                self.failure = f"{bound.name} has no argument {number}"
+                self._failed(f"{bound.name} takes no argument {number}, so nothing was written there")
                 continue
             try:
-                _write(t.proc.vm, bound.word(t, regs, number - 1), data)
+                _write(t.proc.vm, bound.word(t, t.cpu.regs, number - 1), data)
             except Errno:
-                self.failure = f"{bound.name}: what argument {number} points to cannot be written"
+                self._failed(f"{bound.name}: what argument {number} points to cannot be written, so it was left as it is")
             else:
-                poked = True
-        return poked
+                call.mark_memory()
+
+    def _failed(self, reason: str) -> None:
+        if len(self.failures) < _MOST_FAILURES:
+            self.failures[reason] = None
 
 
 def _write(vm: VMSpace, addr: int, data: bytes) -> None:

@@ -258,7 +258,7 @@ class Strace(Instrument):
         self._calls[t] = _Call(call, form, (), t.system.now_ns())
         self._owner = t
         self._put(form.head)
-        self._end(t, ", ".join(parts), _result(t, call, result))
+        self._end(t, ", ".join(parts), _result(t, call, result) + _tampering(result))
 
     # --- everything else
     def signal(self, thread: Thread, info: SigInfo, handled: bool) -> None:

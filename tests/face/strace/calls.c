@@ -663,11 +663,29 @@ static void threads(void) {
     wait(NULL);
 }
 
+static void hear(int signo) { (void)signo; }
+
+/* What injections meet: an argument that cannot be read, a signal while a call is held up. */
+static void tampered(void) {
+    CALL(mkdir, BAD, 0700);
+    CALL(mkdir, "/tmp", 0700);
+    struct sigaction action = {.sa_handler = hear, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    CALL(getppid);
+    CALL(getpgid, 0);
+    CALL(getpgid, 0);
+    struct itimerval soon = {.it_value = {0, 20000}};
+    action.sa_flags = 0;
+    sigaction(SIGALRM, &action, NULL);
+    CALL(setitimer, ITIMER_REAL, &soon, NULL);
+    CALL(getsid, 0);
+}
+
 static const struct { const char *name; void (*run)(void); } SUBJECTS[] = {
     {"paths", paths}, {"stats", stats}, {"descriptors", descriptors}, {"ioctls", ioctls}, {"memory", memory}, {"signals", signals},
     {"fault", fault}, {"aborts", aborts}, {"divides", divides}, {"illegal", illegal}, {"readonly", readonly}, {"trapped", trapped},
     {"sockets", sockets}, {"polls", polls}, {"times", times_}, {"futexes", futexes}, {"prctls", prctls}, {"who", who},
-    {"children", children}, {"threads", threads},
+    {"children", children}, {"threads", threads}, {"tampered", tampered},
 };
 
 int main(int argc, char **argv) {

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 import ring3
-from ring3.calls.interpose import EVERY, Call
+from ring3.abi.x86 import Arch
+from ring3.calls.interpose import EVERY, Call, Interposer, Marks, _answer, marks_of
+from ring3.calls.rewritten import RewrittenAbis
+from ring3.calls.syscall import Pair
+from ring3.personality.linux import linux_personality
+from ring3.trace.inject import Injector, parse_injection
+from ring3.trace.strace import Strace
 from tests.guest.netbsd.build import build
 
 pytestmark = [pytest.mark.needs_ptrace, pytest.mark.timeout(200)]
@@ -117,3 +123,86 @@ def test_a_call_behind_another_number_is_hooked_by_its_own_name() -> None:
     assert done.stdout == b"refused\n"
     assert "open" in seen
     assert "syscall" not in seen
+
+
+# --- injections
+def injected(text: str, *words: str, personality: str = "linux") -> tuple[bytes, list[str], Injector]:
+    """What becomes of a program, what a trace says of it, and who injected."""
+    trace: list[str] = []
+    injector = Injector(parse_injection(text))
+    with ring3.Kernel(instruments=[Strace(trace.append)]) as kernel:
+        kernel.call(lambda system: kernel.loop.interposer(system).inject(injector))
+        done = kernel.run(list(words), capture_output=True, timeout=90, personality=personality)
+    return done.stdout, "".join(trace).splitlines(), injector
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_a_call_behind_another_number_is_injected_into(is_watched: bool) -> None:
+    program = str(build(CROSSING))
+    injector = Injector(parse_injection("open:EPERM"))
+    with ring3.Kernel(instruments=[Strace(lambda _text: None)] if is_watched else []) as kernel:
+        kernel.call(lambda system: kernel.loop.interposer(system).inject(injector))
+        done = kernel.run([program, "syscall open"], capture_output=True, timeout=90, personality="netbsd")
+    assert done.stdout == b"refused\n"
+
+
+def test_what_is_done_to_one_call_is_done_to_no_other() -> None:
+    """The calls behind are made by another number, and have nothing to do with it."""
+    _, shown, _ = injected("getpid:retval=7:when=1", str(build(CROSSING)), "syscall open", personality="netbsd")
+    assert sum("INJECTED" in line for line in shown) <= 1
+    assert not any("INJECTED" in line for line in shown if not line.startswith("getpid"))
+
+
+def test_a_call_with_two_results_is_marked_and_keeps_both() -> None:
+    """NetBSD's fork tells who is the child by the second one."""
+    program = str(build(CROSSING))
+    _, shown, _ = injected("/^(fork|getpid|pipe|open):delay_enter=1us", program, "syscall open", personality="netbsd")
+    assert any(line.endswith("(DELAYED)") for line in shown)
+
+
+def test_arguments_in_other_places_are_found() -> None:
+    """syscall(2)'s move up by one: what is written to goes with them."""
+    said, shown, injector = injected("write:poke_enter=@arg2=4a", str(build(CROSSING)), "syscall open", personality="netbsd")
+    assert said.startswith(b"J")
+    assert any("INJECTED: args" in line for line in shown)
+    assert not injector.failures
+
+
+def test_an_injector_remembers_no_thread() -> None:
+    _, _, injector = injected("exit_group,exit:delay_enter=1us", "/bin/sh", "-c", "for i in 1 2 3 4 5; do /bin/true; done")
+    held = [value for value in vars(injector).values() if isinstance(value, dict) and len(value) > 2]
+    assert held == []
+
+
+class FakeSystem:
+    """What an interposer needs of one."""
+
+    interpose = None
+    init = None
+
+    def __init__(self) -> None:
+        self.procs: dict[int, object] = {}
+
+
+def test_tables_of_processes_that_ended_are_not_kept() -> None:
+    """A guest that makes promises in a loop has new tables each time."""
+    import gc
+
+    interposer = Interposer(FakeSystem(), lambda _hook, _error: None)       # type: ignore[arg-type]
+    interposer.add("read", lambda _call: None)
+    for _ in range(50):
+        own = RewrittenAbis(linux_personality().abis, lambda bound: bound)
+        assert interposer.abis(own) is interposer.abis(own)
+        assert interposer.abis(own)[Arch.X86_64].sysent[0].name == "read"
+    del own
+    gc.collect()
+    assert len(interposer._abis) == 0
+
+
+def test_marks_on_a_pair_keep_the_pair() -> None:
+    call = Call.__new__(Call)
+    call._outcome = Pair(5, 6)
+    call._marks = Marks(delay=True)
+    found = _answer(call)
+    assert isinstance(found, Pair)
+    assert (int(found), found.second, marks_of(found).delay) == (5, 6, True)

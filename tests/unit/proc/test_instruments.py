@@ -64,3 +64,32 @@ def test_whatever_changes_the_list_is_noticed(change: Any) -> None:
     watchers.listening("exit")
     change(watchers)
     assert [who for who, _ in watchers.listening("exit")] == list(watchers)
+
+
+def test_one_that_is_equal_is_another_one() -> None:
+    class Same(Exits):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None     # type: ignore[assignment]
+
+    watchers = Instruments()
+    watchers.append(Same())
+    watchers.listening("exit")
+    watchers[0] = Same()
+    ((told, _),) = watchers.listening("exit")
+    assert told is watchers[0]
+
+
+def test_a_hook_that_cannot_be_asked_for_raises_when_it_is_told() -> None:
+    class Bad(Instrument):
+        @property
+        def exit(self) -> Any:
+            raise ZeroDivisionError("no")
+
+    watchers = Instruments()
+    watchers.extend([Bad(), Exits()])
+    (_, bad), (_, good) = watchers.listening("exit")
+    good(1)
+    with pytest.raises(ZeroDivisionError, match="no"):
+        bad(1)

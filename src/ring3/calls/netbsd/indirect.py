@@ -69,4 +69,4 @@ class Indirect(Bound):
         _, _, high = self.decoders[0]
         width = 1 if high < 0 else 2
         pads = (*range(width), *(pad + width for pad in row.pads))
-        return Bound(row.call, self.abi, row.name, pads)
+        return row.moved(pads)

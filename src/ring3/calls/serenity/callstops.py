@@ -54,6 +54,16 @@ class _StoppingBound(Bound):
         found = self._own.resolve(t, regs)
         return self if found is self._own else found
 
+    def begin(self, t: Thread, regs: memoryview) -> tuple[Any, ...]:
+        """A call that stops first is made only then."""
+        tracing = t.proc.tracing
+        stops = tracing is not None and tracing.stops_at_call
+        return self.decode(t, regs) if stops else self._own.begin(t, regs)
+
+    def unread(self, t: Thread, refusal: Errno) -> Any:
+        """What becomes of the row's own."""
+        return self._own.unread(t, refusal)
+
     def _run(self, t: Thread, *args: Any) -> Any:
         """The same, where somebody watches and the arguments have been decoded."""
         tracing = t.proc.tracing

@@ -96,9 +96,17 @@ class Checked(Bound):
         return checked
 
     def resolve(self, t: Thread, regs: memoryview) -> Bound:
-        """While somebody watches the parts of a call are made one by one: the crash is the call then."""
+        """While somebody watches the parts of a call are made one by one: the crash is the call then.  Raises ENOSYS."""
         fault = fault_of(t, regs)
-        return self if fault is None else Bound(_crashing(fault), self.abi, self.name, ())
+        if fault is not None:
+            return Bound(_crashing(fault), self.abi, self.name, ())
+        if regs[ORIG_RAX] >> 32:
+            raise ENOSYS
+        return self
+
+    def moved(self, pads: tuple[int, ...]) -> Bound:
+        """It looks wherever its arguments stand."""
+        return Checked(self.call, self.abi, self.name, pads)
 
     def serving(self, call: Syscall) -> Bound:
         """The same row with another declaration looks as well."""

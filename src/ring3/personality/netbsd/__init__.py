@@ -90,7 +90,7 @@ def errno_numbers() -> dict[type[Errno], int]:
 
 def _succeed(regs: memoryview, value: int) -> None:
     regs[RAX] = value & MASK64
-    regs[RDX] = value.second & MASK64 if value.__class__ is Pair else 0
+    regs[RDX] = value.second & MASK64 if isinstance(value, Pair) else 0
     if regs[EFLAGS] & EFLAGS_CF:
         regs[EFLAGS] &= ~EFLAGS_CF
 
@@ -98,7 +98,7 @@ def _succeed(regs: memoryview, value: int) -> None:
 def _succeed32(regs: memoryview, value: int) -> None:
     """A result of 64 bits (off_t) takes both registers."""
     regs[RAX] = value & MASK32
-    regs[RDX] = (value.second if value.__class__ is Pair else value >> 32) & MASK32
+    regs[RDX] = (value.second if isinstance(value, Pair) else value >> 32) & MASK32
     if regs[EFLAGS] & EFLAGS_CF:
         regs[EFLAGS] &= ~EFLAGS_CF
 

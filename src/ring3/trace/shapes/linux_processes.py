@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ring3.proc.proc import Thread
 
 _POINTER: Final = Struct("<Q")
+_MOST_VARIABLES: Final = 4096
 
 _SECOND: Final = 1_000_000_000
 
@@ -261,12 +262,12 @@ class _Variables(Kind):
 
 
 def _pointers(t: Thread, addr: int) -> int:
-    """How many there are before the zero, 4096 at most; read in pieces that end with a page.  Raises EFAULT."""
+    """How many there are before the zero, or the most; read in pieces that end with a page.  Raises EFAULT."""
     count = 0
-    while count < 4096:
+    while count < _MOST_VARIABLES:
         room = PAGE - addr % PAGE
         for (pointer,) in _POINTER.iter_unpack(memory(t, addr, min(room // 8 * 8, 512) or 8)):
-            if not pointer:
+            if not pointer or count == _MOST_VARIABLES:
                 return count
             count += 1
             addr += 8
