@@ -39,6 +39,12 @@ def script(tmp_path: Path) -> str:
     (["--", "ls", "-l"], 0, "ls  →  would run as  /usr/bin/ls -l"),
     (["/etc"], 1, "Why: it is a directory"),
     (["/etc/passwd"], 1, "chmod +x /etc/passwd"),
+    (["/"], 1, "What would help: name a program in it\n"),
+    (["/dev/null"], 1, "Why: it is not a regular file: it is a character device"),
+    (["/proc/self/mem"], 1, "Why: it lies on a mount that allows no programs"),
+    (["/proc/self/exe"], 1, "What would help: name the program's own path"),
+    (["/proc/1/exe"], 1, "Why: /proc/1/exe leads to the program of process 1, which has none"),
+    (["--user", "12345", "/proc/1/exe"], 1, "Why: the link /proc/1/exe may not be followed by uid 12345\n"),
     (["/no/such/program"], 1, "there is no no in /"),
     (["no-such-program"], 1, "not found along PATH"),
     (["--as", "linux", "/bin/ls"], 0, "(linux,"),
@@ -90,6 +96,14 @@ def test_run_says_the_same(ring3_command: str, script: str) -> None:
 
 
 @pytest.mark.needs_ptrace
+def test_run_says_why_the_process_has_no_program_of_its_own(ring3_command: str) -> None:
+    done = ring3(ring3_command, "run", "--", "/proc/self/exe")
+    assert done.returncode == 127
+    assert done.stderr.startswith("ring3: /proc/self/exe: No such file or directory: /proc/")
+    assert done.stderr.endswith("it has no program yet; name the program's own path\n")
+
+
+@pytest.mark.needs_ptrace
 def test_the_message_of_run_has_the_diagnosis(ring3_command: str, script: str) -> None:
     done = ring3(ring3_command, "run", script)
     assert done.returncode == 127
@@ -107,11 +121,12 @@ def test_a_reader_that_leaves_early(ring3_command: str) -> None:
 
 
 def test_no_standard_output(ring3_command: str) -> None:
+    """As of every command: what cannot be said is no success."""
     done = subprocess.run(
         ["bash", "-c", f"{ring3_command} explain /bin/ls >&-; echo $?"], capture_output=True, text=True, timeout=90, check=False
     )
-    assert "Traceback" not in done.stderr
-    assert done.stdout == "0\n"
+    assert done.stdout == "125\n"
+    assert done.stderr == "ring3: standard output: it is closed\n"
 
 
 def test_hostile_words(ring3_command: str) -> None:

@@ -83,9 +83,9 @@ def _explain(values: dict[str, Any], program: list[str]) -> int:
     if "--json" in values:
         from ring3.trace.explain.asjson import dumps
 
-        _print(dumps(explanations), "utf-8")
+        say(dumps(explanations), "utf-8")
     elif "--html" not in values:
-        _print(_as_text(explanations, everything="--all" in values))
+        say(_as_text(explanations, everything="--all" in values))
     return WOULD_RUN if all(explanation.outcome == "runs" for explanation in explanations) else WOULD_NOT
 
 
@@ -117,17 +117,12 @@ def _as_text(explanations: list[Explanation], *, everything: bool) -> str:
     return render(explanations[0], width, colour=colour, everything=everything)
 
 
-def _print(text: str, encoding: str = "") -> None:
-    if sys.stdout is not None:          # somebody may want the status alone
-        say(text, encoding)
-
-
 def _write_page(path: str, explanations: list[Explanation]) -> None:
     from ring3.trace.explain.ashtml import page
 
     text = page(explanations)
     if path == "-":
-        _print(text, "utf-8")
+        say(text, "utf-8")
         return
     try:
         with open(path, "w", encoding="utf-8") as file:

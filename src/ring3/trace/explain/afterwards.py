@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from ring3.exec.first import along_path
+from ring3.trace.explain import env
 from ring3.trace.explain.case import Answer, Case, Row
 from ring3.trace.explain.model import Diagnosis, Explanation
 from ring3.trace.explain.space import areas, entry_area
@@ -29,11 +31,19 @@ def _one_word(case: Case) -> Answer | None:
         if len(hop.arguments) < 3:
             continue
         argument = hop.arguments[1]
-        if not (b" " in argument or b"\t" in argument) or argument[:2] == b"-S":
+        if not (b" " in argument or b"\t" in argument):
             continue
         if hop.interpreter.rpartition(b"/")[2] == b"env":
+            if env.splits(argument):
+                continue
+            if argument[:1] == b"-":
+                what = f"takes it for options of its own: {quoted(argument)}"
+            elif b"=" in argument:
+                what = f"takes it for a variable, {quoted(argument)}, and runs the script itself, again and again"
+            else:
+                what = f"looks for a program called {quoted(argument)}"
             return (
-                f"the first line gives env everything behind it as one word, so env looks for a program called {quoted(argument)}",
+                f"the first line gives env everything behind it as one word, so env {what}",
                 (f"let env split it: {shown(b'#!' + hop.interpreter + b' -S ' + argument)}",),
             )
         return (
@@ -52,6 +62,41 @@ def _carriage_return(case: Case) -> Answer | None:
                 (f"sed -i 's/\\r$//' {case.spelled(hop.script)}",),
             )
     return None
+
+
+# Where C libraries look without PATH: glibc, musl, NetBSD's.
+_WITHOUT_PATH: Final = b"/usr/local/bin:/usr/pkg/bin:/bin:/usr/bin"
+
+
+def _env_finds_nothing(case: Case) -> Answer | None:
+    """`#!/usr/bin/env nosuch`: what env itself will look for, along PATH as it will know it."""
+    plan, hop = case.it.plan, case.hops[-1] if case.hops else None
+    assert plan is not None
+    runs = hop.interpreter if hop is not None else case.it.path
+    if runs.rpartition(b"/")[2] != b"env" or _one_word(case) is not None or _carriage_return(case) is not None:
+        return None
+    call = env.read(plan.argv[1:], plan.envp)
+    if call is None:
+        return None
+    path = _WITHOUT_PATH if call.path is None else call.path
+    is_searched = bool(call.program) and b"/" not in call.program
+    tried = [os.path.join(call.directory, name) for name in (along_path(call.program, path) if is_searched else [call.program])]
+    trees = [b""] if plan.emulation is None else [b"", plan.emulation[0].path(plan.emulation[1])]
+    found = [tree + name for name in tried for tree in trees if (not tree or name[:1] == b"/") and case.is_file(tree + name)]
+    if any(case.is_program(name) for name in found):
+        return None
+    where = "" if not is_searched else " along PATH" if call.path is not None else " in the usual directories (it knows no PATH)"
+    line = f"the first line of {case.spelled(hop.script)}" if hop is not None else "the command line"
+    asked = f"{line} has env run {quoted(call.program)}"
+    if found:
+        there = quoted(found[0])
+        return f"{asked}{where}, and {there} may not be executed, so env ends with status 126", (f"chmod a+x {there}",)
+    helps = [f"install {quoted(call.program)}, or name another program" + (" in the first line" if hop is not None else "")]
+    if is_searched and (elsewhere := case.along_path(call.program)) is not None:
+        helps.insert(0, f"it is at {quoted(elsewhere)}, which PATH does not name: --env PATH=DIR:DIR")
+    elif is_searched and (near := case.similar([name.rpartition(b"/")[0] for name in tried[:32]], call.program)) is not None:
+        helps.insert(0, f"did you mean {near}?")
+    return f"{asked}, which is not found{where}, so env ends with status 127", tuple(helps)
 
 
 def _no_entry(case: Case) -> Answer | None:
@@ -123,6 +168,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("missing library", (), _missing_library),
     Row("one word for env", (), _one_word),
     Row("carriage return in an argument", (), _carriage_return),
+    Row("env finds nothing", (), _env_finds_nothing),
     Row("cut off", (), _short_file),
     Row("much memory", (), _much_memory),
 )

@@ -8,7 +8,7 @@ from ring3.abi.elf import ET_DYN, ET_EXEC
 from ring3.trace.explain.case import Answer, Case, Row
 from ring3.trace.explain.files import ET_CORE, ET_REL, Elf
 from ring3.trace.explain.model import FormatSaid
-from ring3.trace.explain.words import counted, quoted, shown, size
+from ring3.trace.explain.words import counted, meaning, quoted, shown, size, trouble
 
 if TYPE_CHECKING:
     from ring3.trace.explain.files import FileKind
@@ -246,8 +246,11 @@ def impossible_image(case: Case) -> Answer:
         return "the image is larger than the limit on address space (RLIMIT_AS)", ("raise it: ulimit -v unlimited",)
     if "RLIMIT_DATA" in case.it.reason:
         return "the image has more data than RLIMIT_DATA allows", ("raise it: ulimit -d unlimited",)
-    loads = counted(len(elf.loads), "segment") if elf is not None else "its segments"
-    return f"{case.subject} cannot be laid out ({loads}), at step {case.it.step!r}: {case.it.reason or case.it.error}", ()
+    what = trouble(case.it.step)
+    if case.subject != "it" and what.startswith("it "):
+        what = case.subject + what[2:]
+    loads = f" ({counted(len(elf.loads), 'segment')})" if elf is not None and what.endswith("in memory") else ""
+    return f"{what}{loads}: {case.it.reason or meaning(case.it.error) or case.it.error}", ()
 
 
 TABLE: Final[tuple[Row, ...]] = (

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ring3.abi.flags import FileType
+from ring3.abi.flags import Access, FileType
 from ring3.errors import Errno
 from ring3.exec.first import DEFAULT_PATH
 from ring3.namedtuple import NamedTuple
 from ring3.proc.lookup import namei_context
+from ring3.trace.explain.checks import REGULAR
 from ring3.trace.explain.model import Arguments, Check, Explanation, Header, Hop, LookUp
-from ring3.trace.explain.words import quoted
+from ring3.trace.explain.words import permitted, quoted
 from ring3.vfs.namei import namei
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Case:
         self.arguments = next((e for e in events if isinstance(e, Arguments)), None)
         last = events[-1] if events else None
         self.failed_look = last if isinstance(last, LookUp) and last.error else None
-        self.failed_check = next((e for e in reversed(events) if isinstance(e, Check) and not e.passed), None)
+        self.failed_check = _decisive([e for e in events if isinstance(e, Check) and not e.passed])
 
     @property
     def name(self) -> str:
@@ -102,12 +103,27 @@ class Case:
         found = self.find(path)
         return found is not None and found.vnode.type == FileType.DIR
 
+    def is_file(self, path: bytes) -> bool:
+        """Whether there is a regular file at a path."""
+        found = self.find(path)
+        return found is not None and found.vnode.type == FileType.REG
+
+    def is_program(self, path: bytes) -> bool:
+        """Whether there is a regular file at a path that may be executed."""
+        found = self.find(path)
+        try:
+            return (
+                found is not None and found.vnode.type == FileType.REG
+                and permitted(self.t.proc.cred, found.vnode.getattr(), Access.EXECUTE)[0]
+            )
+        except Errno:
+            return False
+
     def along_path(self, name: bytes) -> bytes | None:
         """Where a program of that name is, in the usual directories."""
         for directory in DEFAULT_PATH.split(b":"):
             path = directory + b"/" + name
-            found = self.find(path)
-            if found is not None and found.vnode.type == FileType.REG:
+            if self.is_program(path):
                 return path
         return None
 
@@ -134,3 +150,8 @@ class Case:
 
         near = get_close_matches(name[:255].decode("utf-8", "surrogateescape"), names, 1, 0.75)
         return quoted(near[0].encode("utf-8", "surrogateescape")) if near else None
+
+
+def _decisive(failed: list[Check]) -> Check | None:
+    """The check to speak of: what is no regular file is no program, whatever its bits are; else where the exec stopped."""
+    return next((check for check in failed if check.question == REGULAR), failed[0] if failed else None)

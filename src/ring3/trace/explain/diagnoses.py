@@ -12,7 +12,7 @@ from ring3.trace.explain import badfiles
 from ring3.trace.explain.case import Answer, Case, Row
 from ring3.trace.explain.checks import MOUNT, PERMITTED, POLICY, QUIET, REGULAR
 from ring3.trace.explain.model import Diagnosis, Explanation, is_known
-from ring3.trace.explain.words import meaning, quoted, shown, signal_name, size
+from ring3.trace.explain.words import meaning, quoted, shown, signal_name, size, trouble
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
@@ -33,8 +33,7 @@ def diagnose(t: Thread, explanation: Explanation) -> Diagnosis | None:
 
 def _plainly(explanation: Explanation) -> str:
     """What the kernel itself gave as its reason."""
-    reason = explanation.reason or meaning(explanation.error) or explanation.error
-    return f"at step {explanation.step!r}: {reason}"
+    return f"{trouble(explanation.step)}: {explanation.reason or meaning(explanation.error) or explanation.error}"
 
 
 def brief(explanation: Explanation) -> str:
@@ -57,7 +56,7 @@ def _not_along_path(case: Case) -> Answer | None:
         return None
     helps = ["give its path, or set PATH: --env PATH=DIR:DIR"]
     here = b"./" + it.program
-    if case.exists(here):
+    if case.is_file(here):
         helps.insert(0, f"it is in the current directory: {quoted(here)}")
     elif (found := case.along_path(it.program)) is not None:
         helps.insert(0, f"it is at {quoted(found)}, which PATH does not name")
@@ -77,6 +76,22 @@ def _veiled(case: Case) -> Answer | None:
     return f"{quoted(look.path)} is there, but the veil hides it", (
         f"unveil it for execution: --unveil {quoted(look.found)}:rx", "ring3 learn finds out all that a program needs",
     )
+
+
+def _unfollowed(case: Case) -> Answer | None:
+    look = case.failed_look
+    step = look.steps[-1] if look is not None and look.steps else None
+    if look is None or step is None or step.kind != "link" or not step.error:
+        return None
+    link, pid = shown(step.path, 100), step.path.rpartition(b"/")[0].rpartition(b"/")[2]
+    in_proc = any(above.mount is not None and above.mount.fs == "proc" for above in look.steps)
+    if step.error == "ENOENT" and in_proc and step.name == b"exe" and pid.isdigit():
+        here = ": that is the one to be started here, and it has no program yet"
+        which = here if int(pid) == case.t.proc.pid else ", which has none"
+        return f"{link} leads to the program of process {int(pid)}{which}", ("name the program's own path",)
+    refused = f"may not be followed by uid {case.it.before.fsuid}" if step.error == "EACCES" else "cannot be followed"
+    reason = f": {step.reason}" if step.reason != meaning(step.error) else ""
+    return f"the link {link} {refused}{reason}", ("name the file that it leads to",)
 
 
 def _loop(case: Case) -> Answer | None:
@@ -227,11 +242,9 @@ def _dangling(case: Case) -> Answer | None:
 def _missing(case: Case) -> Answer | None:
     look = case.failed_look
     step = look.steps[-1] if look is not None and look.steps else None
-    if look is None:
-        return None
-    if not look.path:
-        return "an empty name names no file", ()
-    if step is None or not step.error:
+    if look is None or not look.path:
+        return ("an empty name names no file", ()) if not (look or case.it).path else None
+    if step is None or step.error != "ENOENT":
         return None
     directory, _, name = step.path.rpartition(b"/")
     why = look.reason
@@ -253,24 +266,26 @@ def _zero_byte(case: Case) -> Answer | None:
 
 def _too_long(case: Case) -> Answer | None:
     look = case.failed_look
-    if look is None:
-        return None
-    if len(look.path) >= 4096:
-        return f"the path has {len(look.path)} bytes; 4095 are allowed", ("start in a directory near it: --cwd",)
+    path = case.it.path if look is None else look.path
+    if len(path) >= 4096:
+        return f"the path has {len(path)} bytes; 4095 are allowed", ("start in a directory near it: --cwd",)
     return "a component of the path is longer than 255 bytes", ("check the path",)
 
 
 # --- checks
 
-def _directory(case: Case) -> Answer | None:
+_MADE_UP: Final = ("proc", "sysfs")         # file systems without a file that anybody put there
+
+
+def _not_regular(case: Case) -> Answer | None:
     check = case.failed_check
     if check is None or check.question != REGULAR:
         return None
     subject = case.subject_of(check.about)
     if not check.rule.endswith("directory"):
         return f"{subject} is not a regular file: {check.rule}", ("name a program",)
-    inside = check.about + b"/" + check.about.rpartition(b"/")[2]
-    help_ = f"name a program in it: {quoted(inside)}" if case.exists(inside) else "name a program in it"
+    inside = check.about.rstrip(b"/") + b"/" + check.about.rpartition(b"/")[2]
+    help_ = f"name a program in it: {quoted(inside)}" if case.is_program(inside) else "name a program in it"
     return f"{subject} is a directory", (help_,)
 
 
@@ -279,10 +294,12 @@ def _noexec(case: Case) -> Answer | None:
     if check is None or check.question != MOUNT:
         return None
     subject = case.subject_of(check.about)
-    return (
-        f"{subject} lies on a mount that allows no programs: {check.rule}",
-        (f"copy it elsewhere, or mount that without noexec; a script can be given to its interpreter: sh {case.name}",),
-    )
+    look = next((look for look in reversed(case.looks) if look.found == check.about), None)
+    if look is not None and look.mount is not None and look.mount.fs in _MADE_UP:
+        helps: tuple[str, ...] = (f"name a program: the kernel makes up what lies in {shown(look.mount.path, 60)}",)
+    else:
+        helps = (f"copy it elsewhere, or mount that without noexec; a script can be given to its interpreter: sh {case.name}",)
+    return f"{subject} lies on a mount that allows no programs: {check.rule}", helps
 
 
 def _not_executable(case: Case) -> Answer | None:
@@ -406,19 +423,20 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("not along PATH", ("ENOENT", "ENOTDIR"), _not_along_path),
     Row("carriage return", ("ENOENT",), _carriage_return),
     Row("veiled", ("ENOENT", "EACCES"), _veiled),
+    Row("link not followed", ("ENOENT", "EACCES"), _unfollowed),
     Row("relative interpreter", ("ENOENT", "ENOTDIR"), _relative_interpreter),
     Row("no interpreter", (), _no_interpreter),
     Row("missing interpreter", ("ENOENT",), _missing_interpreter),
     Row("missing loader", ("ENOENT",), _missing_loader),
     Row("dangling link", ("ENOENT",), _dangling),
-    Row("missing", ("ENOENT",), _missing),
+    Row("missing", ("ENOENT", "EINVAL"), _missing),
     Row("not a directory", ("ENOTDIR",), _not_a_directory),
     Row("no search permission", ("EACCES",), _searched),
     Row("link loop", ("ELOOP",), _loop),
     Row("scripts too deep", ("ELOOP", "ENOEXEC"), _too_deep),
     Row("zero byte", ("EINVAL",), _zero_byte),
     Row("name too long", ("ENAMETOOLONG",), _too_long),
-    Row("not a regular file", ("EACCES",), _directory),
+    Row("not a regular file", ("EACCES", "EINVAL"), _not_regular),
     Row("noexec mount", ("EACCES",), _noexec),
     Row("not executable", ("EACCES",), _not_executable),
     Row("not readable", ("EACCES",), _unreadable),

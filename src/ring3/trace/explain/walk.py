@@ -86,7 +86,11 @@ class TracedWalk(Walk):
 
     def jump(self, link: Dentry) -> Dentry | None:
         """See `Walk`: what the last step found turns out to be a link that is followed."""
-        target = super().jump(link)
+        try:
+            target = super().jump(link)
+        except Errno as refusal:
+            self._amend(error=refusal.name, reason=refusal.reason or _leads_nowhere(refusal))
+            raise
         if target is not None:
             self._amend(kind="magic link", target=self._path(target))
         return target
@@ -99,7 +103,7 @@ class TracedWalk(Walk):
             self._amend(
                 kind="link",
                 error=refusal.name,
-                reason="the link says nothing" if isinstance(refusal, ENOENT) else str(refusal),
+                reason=_leads_nowhere(refusal),
             )
             raise
         self._amend(kind="link", target=text)
@@ -146,6 +150,10 @@ def _walk(ctx: NameiContext, walk: TracedWalk, path: bytes, purpose: str, *, fol
     mount = mount_facts(found.mount, ctx.root) if found is not None else None
     where = found.path(ctx.root) if found is not None else b""
     return LookUp(purpose, path, tuple(walk.steps), where, file, mount, error, reason, more_steps=walk.more)
+
+
+def _leads_nowhere(refusal: Errno) -> str:
+    return "the link says nothing" if isinstance(refusal, ENOENT) else str(refusal)
 
 
 def _why(refusal: Errno, path: bytes, found: Dentry | None) -> str:

@@ -29,6 +29,24 @@ _KINDS: Final = {
     FileType.BLK: "block device", FileType.FIFO: "FIFO", FileType.SOCK: "socket",
 }
 _ACTIONS: Final = {1: "execute", 4: "read"}
+# What went wrong in each step of an exec (exec/rules.py: STEPS, MORE_STEPS).
+_TROUBLES: Final = {
+    "lookup": "it cannot be opened",
+    "arguments": "its arguments and environment are refused",
+    "limits": "its arguments and environment are too large",
+    "credentials": "it gets no credentials to run with",
+    "header": "its first bytes cannot be read",
+    "format": "no format takes it",
+    "script": "what its first line says cannot be followed",
+    "interpreter": "its loader cannot be used",
+    "vdso": "there is no room for the vDSO, the code that the kernel puts into each program",
+    "stack": "its stack cannot be made",
+    "copyargs": "its arguments and environment cannot be put onto its stack",
+    "ps_strings": "the place of its arguments cannot be told",
+    "descriptors": "its open files cannot be handed on",
+    "thread": "its first thread cannot be made",
+    "sigcode": "there is no room for the code that returns from signals",
+}
 
 
 def shown(name: bytes, limit: int = LONGEST) -> str:
@@ -162,6 +180,15 @@ def meaning(name: str) -> str:
         return os.strerror(number)
     known = getattr(errors, name, None)
     return str(known()) if isinstance(known, type) and issubclass(known, errors.Errno) else ""
+
+
+def trouble(step: str) -> str:
+    """What went wrong, where nothing more is known than the step of the exec.
+
+    >>> trouble("header"), trouble("map")
+    ('its first bytes cannot be read', 'it cannot be laid out in memory')
+    """
+    return _TROUBLES.get(step, "it cannot be laid out in memory")
 
 
 def signal_name(number: int) -> str:

@@ -9,9 +9,12 @@ import pytest
 
 from ring3.abi.elf import EM_386, ET_DYN, PF_R, PT_LOAD, Phdr
 from ring3.abi.flags import MountFlags
-from ring3.errors import EACCES, EPERM
-from ring3.trace.explain.diagnoses import TABLE, brief
+from ring3.errors import EACCES, EIO, EPERM
+from ring3.exec.rules import MORE_STEPS, STEPS
+from ring3.proc.lookup import find_emulation_root
+from ring3.trace.explain.diagnoses import TABLE, brief, diagnose
 from ring3.trace.explain.model import Explanation, Hop
+from ring3.trace.explain.words import trouble
 from ring3.vfs.namei import namei
 from tests.unit.exec.images import BASE, DATA, Elf, interp, interpreted, load, pie_interpreted, program
 from tests.unit.trace.explain.guest import USER, Guest
@@ -48,6 +51,7 @@ def machine(number: int) -> bytes:
     (b"#!/no/such/interpreter\n", "missing interpreter", "ENOENT", ["/no/such/interpreter", "install"]),
     (b"#!sh\n", "relative interpreter", "ENOENT", ["no leading /", "#!/bin/sh"]),
     (b"#!/bin\n", "not a regular file", "EACCES", ["its interpreter /bin is a directory"]),
+    (b"#!/pipe\n", "not a regular file", "EACCES", ["its interpreter /pipe is not a regular file: it is a FIFO"]),
     (b"#!/etc/motd\n", "not executable", "EACCES", ["its interpreter /etc/motd lacks the x bit", "chmod +x /etc/motd"]),
     (b"#!\n", "bad first line", "ENOEXEC", ["no interpreter's name"]),
     (b"#!   ", "no interpreter", "EACCES", ["/x names no interpreter"]),
@@ -87,6 +91,7 @@ def test_bad_files(guest: Guest, data: bytes, key: str, error: str, words: list[
     guest.shell()
     guest.file("/etc/motd", b"hello\n", 0o644)
     guest.file("/usr/bin/text", b"just some text that is longer than an ELF header, so that this can be read in whole\n")
+    guest.node("/pipe", stat.S_IFIFO | 0o666)
     guest.file("/x", data)
     says(guest.explain("/x"), key, error, *words)
 
@@ -211,10 +216,52 @@ def test_directories_and_devices(guest: Guest) -> None:
     says(guest.explain("/pipe"), "not a regular file", "EACCES", "FIFO")
 
 
+def without_an_x_bit(found: Explanation, what: str) -> None:
+    says(found, "not a regular file", found.error, f"it is not a regular file: it is a {what}")
+    assert found.diagnosis is not None
+    assert "x bit" not in found.diagnosis.why
+    assert not any("chmod" in help_ for help_ in found.diagnosis.helps)
+
+
+@pytest.mark.parametrize(("kind", "what"), [
+    (stat.S_IFIFO, "FIFO"), (stat.S_IFSOCK, "socket"), (stat.S_IFCHR, "character device"), (stat.S_IFBLK, "block device"),
+])
+@pytest.mark.parametrize("system", ["linux", "netbsd", "serenity"])
+def test_what_is_no_regular_file_is_not_made_executable(guest: Guest, system: str, kind: int, what: str) -> None:
+    """Whichever of the checks its system asks first."""
+    guest.node("/x", kind | 0o666)
+    without_an_x_bit(guest.explain("/x", t=guest.process(personality=system)), what)
+    without_an_x_bit(guest.explain("/x", t=guest.process(USER, personality=system)), what)
+
+
+def test_only_a_program_is_the_example_in_a_directory(guest: Guest) -> None:
+    guest.directory("/tmp/tmp")
+    guest.file("/data/data", b"x", 0o644)
+    for path, cwd in (("/", "/"), ("./..", "/tmp/tmp"), ("/data", "/")):
+        found = guest.explain(path, cwd=cwd).diagnosis
+        assert found is not None
+        assert (found.why, found.helps) == ("it is a directory", ("name a program in it",))
+    guest.file("/opt/tool/tool", program())
+    found = guest.explain("/opt/./tool//").diagnosis
+    assert found is not None
+    assert found.helps == ("name a program in it: /opt/tool/tool",)
+
+
+def test_what_is_recommended_can_be_run(guest: Guest) -> None:
+    guest.directory("/make")
+    guest.file("/bin/make", b"x", 0o644)
+    guest.file("/usr/bin/make", program())
+    found = guest.explain("make", env={b"PATH": b"/no"}).diagnosis
+    assert found is not None
+    assert found.helps[0] == "it is at /usr/bin/make, which PATH does not name"
+
+
 def test_a_noexec_mount(guest: Guest) -> None:
     guest.mount("/media", MountFlags.NOEXEC | MountFlags.NOSUID)
     guest.file("/media/x", program())
     says(guest.explain("/media/x"), "noexec mount", "EACCES", "/media is mounted rw,nosuid,noexec", "sh /media/x")
+    guest.own("/media/x", 0o644, 0)
+    says(guest.explain("/media/x"), "noexec mount", "EACCES", "copy it elsewhere")
 
 
 @pytest.mark.parametrize(("mode", "uid", "words"), [
@@ -261,25 +308,78 @@ def test_one_long_string(guest: Guest) -> None:
 
 # --- what goes wrong afterwards
 
+PATH = {b"PATH": b"/no:/usr/bin:/bin"}
+
+
+def tools(guest: Guest) -> None:
+    """What env may be asked for: along PATH, beside it, there and not executable, a directory."""
+    guest.shell()
+    guest.file("/usr/bin/python3", program())
+    guest.file("/usr/local/bin/tool", program())
+    guest.file("/usr/bin/locked", program(), 0o644)
+    guest.directory("/bin/nosuch")
+
+
 @pytest.mark.parametrize(("line", "key", "words"), [
     (b"#!/usr/bin/env python3 -u\n", "one word for env", ["'python3 -u'", "#!/usr/bin/env -S python3 -u"]),
+    (b"#!/usr/bin/env -i python3\n", "one word for env", ["options of its own", "#!/usr/bin/env -S -i python3"]),
+    (b"#!/usr/bin/env A=b python3\n", "one word for env", ["a variable, 'A=b python3', and runs the script itself", "-S A=b"]),
     (b"#!/bin/sh -e -x\n", "one word for env", ["'-e -x'"]),
+    (b"#!/usr/bin/env nosuch\n", "env finds nothing", ["the first line of /x", "nosuch", "along PATH", "127", "install nosuch"]),
+    (b"#!/usr/bin/env pyhton3\n", "env finds nothing", ["did you mean python3?"]),
+    (b"#!/usr/bin/env tool\n", "env finds nothing", ["it is at /usr/local/bin/tool, which PATH does not name"]),
+    (b"#!/usr/bin/env locked\n", "env finds nothing", ["/usr/bin/locked may not be executed", "126", "chmod a+x /usr/bin/locked"]),
+    (b"#!/usr/bin/env /no/such\n", "env finds nothing", ["/no/such, which is not found, so"]),
+    (b"#!/usr/bin/env ./python3\n", "env finds nothing", ["./python3, which is not found, so"]),
+    (b"#!/usr/bin/env -S nosuch -u\n", "env finds nothing", ["nosuch"]),
+    (b"#!/usr/bin/env -S A=b nosuch\n", "env finds nothing", ["nosuch"]),
+    (b"#!/usr/bin/env -vS 'no such' -u\n", "env finds nothing", ["'no such'"]),
+    (b"#!/usr/bin/env -S PATH=/no python3\n", "env finds nothing", ["it is at /usr/bin/python3"]),
+    (b"#!/usr/bin/env -S -i tool2\n", "env finds nothing", ["it knows no PATH"]),
     (b"#!/usr/bin/env python3\r\n", "carriage return in an argument", ["ends in CR", "sed -i"]),
 ])
 def test_scripts_that_run_and_fail(guest: Guest, line: bytes, key: str, words: list[str]) -> None:
-    guest.shell()
+    tools(guest)
     guest.file("/x", line)
-    found = guest.explain("/x")
+    found = guest.explain("/x", env=PATH)
     assert found.outcome == "runs"
     assert [warning.key for warning in found.warnings] == [key]
     assert all(word in f"{found.warnings[0].why} {found.warnings[0].helps}" for word in words)
 
 
-@pytest.mark.parametrize("line", [b"#!/usr/bin/env -S python3 -u\n", b"#!/usr/bin/env python3\n", b"#!/bin/sh -e\n"])
+@pytest.mark.parametrize("line", [
+    b"#!/usr/bin/env -S python3 -u\n", b"#!/usr/bin/env python3\n", b"#!/bin/sh -e\n", b"#!/usr/bin/env /usr/bin/python3\n",
+    b"#!/usr/bin/env ./usr/bin/python3\n", b"#!/usr/bin/env -vS python3 -u\n", b"#!/usr/bin/env -S -i A=b python3\n",
+    b"#!/usr/bin/env -S PATH=/usr/local/bin tool\n", b"#!/usr/bin/env -S -C /usr ./bin/python3\n", b"#!/usr/bin/env\n",
+    b"#!/usr/bin/env -S ${TOOL}\n", b"#!/usr/bin/env --what\n",
+])
 def test_good_scripts_bring_no_warning(guest: Guest, line: bytes) -> None:
-    guest.shell()
+    """Nor do those of which nobody can tell."""
+    tools(guest)
     guest.file("/x", line)
-    assert guest.explain("/x").warnings == ()
+    assert guest.explain("/x", env=PATH).warnings == ()
+
+
+def test_what_env_is_asked_for_at_the_command_line(guest: Guest) -> None:
+    tools(guest)
+    found, = guest.explain("env", "A=b", "nosuch", env=PATH).warnings
+    assert found.key == "env finds nothing"
+    assert found.why.startswith("the command line has env run nosuch")
+    assert guest.explain("env", "A=b", "python3", env=PATH).warnings == ()
+    assert guest.explain("/usr/bin/env", "python3").warnings == ()
+
+
+def test_what_env_finds_in_an_alternate_root(guest: Guest) -> None:
+    """An image of another system looks there first."""
+    tools(guest)
+    guest.file("/emul/netbsd/usr/bin/only", program())
+    guest.file("/x", b"#!/usr/bin/env only\n")
+    t = guest.process(personality="netbsd")
+    root = find_emulation_root(t.proc, t.proc.personality)
+    assert root is not None
+    t.proc.emulation = root, t.proc.fs.root
+    assert guest.explain("/x", env=PATH, t=t).warnings == ()
+    assert [warning.key for warning in guest.explain("/x", env=PATH).warnings] == ["env finds nothing"]
 
 
 def test_a_shared_library(guest: Guest) -> None:
@@ -347,6 +447,42 @@ def test_a_file_that_may_be_executed_and_not_read(guest: Guest, monkeypatch: pyt
     guest.file("/tied", interpreted(b"/lib/ld"))
     monkeypatch.setattr(type(namei(guest.context, b"/x").vnode), "read", read)
     says(guest.explain("/x"), "not readable", "EACCES", "it may be executed but not read (0111)", "chmod +r /x")
+
+
+# --- where no row fits
+
+@pytest.mark.parametrize("step", [*STEPS, *MORE_STEPS])
+@pytest.mark.parametrize("outcome", ["refused", "dies"])
+def test_no_step_is_named(guest: Guest, step: str, outcome: str) -> None:
+    """What the exec calls its steps is its own affair."""
+    guest.file("/x", program())
+    t = guest.process()
+    found = guest.explain("/x", t=t)._replace(outcome=outcome, step=step, error="EIO", signal=11, events=(), kinds=(), plan=None)
+    answer = diagnose(t, found)
+    assert answer is not None
+    assert " step " not in answer.why
+    assert repr(step) not in answer.why
+    assert answer.why.startswith(("it ", "its ", "no format", "there is no", "what its", "the place"))
+    assert "Input/output error" in answer.why
+
+
+def test_every_step_has_its_words() -> None:
+    laid_out = {"arrange", "map", "map interpreter", "space", "run vmcmds"}
+    assert {step for step in (*STEPS, *MORE_STEPS) if trouble(step) == trouble("map")} == laid_out
+
+
+def test_a_header_that_cannot_be_read(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_args: object) -> bytes:
+        raise EIO
+
+    guest.file("/x", program())
+    monkeypatch.setattr(type(namei(guest.context, b"/x").vnode), "read", read)
+    says(guest.explain("/x"), "other", "EIO", "its first bytes cannot be read: Input/output error")
+
+
+def test_what_serenity_refuses_before_it_looks(guest: Guest) -> None:
+    says(guest.explain("", t=guest.process(personality="serenity")), "missing", "EINVAL", "an empty name")
+    says(guest.explain("/" + "a" * 5000, t=guest.process(personality="serenity")), "name too long", "ENAMETOOLONG", "5001 bytes")
 
 
 # --- the table
