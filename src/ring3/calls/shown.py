@@ -37,6 +37,7 @@ from ring3.abi.signals import (
 )
 
 _SECOND = 1_000_000_000
+_TICKS: Final = 100             # of a second: USER_HZ
 _ALL = (1 << NSIG) - 1
 RLIM_INFINITY = (1 << 64) - 1
 
@@ -55,6 +56,16 @@ def time_val(ns: int) -> str:
     """A struct timeval."""
     seconds, rest = divmod(ns, _SECOND)
     return f"{{tv_sec={seconds}, tv_usec={rest // 1000}}}"
+
+
+def ticks(value: int) -> str:
+    """A clock_t, with what it is in seconds.
+
+    >>> ticks(15), ticks(0), ticks(300)
+    ('15 /* 0.15 s */', '0', '300 /* 3.00 s */')
+    """
+    seconds, rest = divmod(value, _TICKS)
+    return f"{value} /* {seconds}.{rest:02} s */" if value else "0"
 
 
 def itimer_val(value: ITimerVal) -> str:
@@ -155,7 +166,7 @@ def sig_info(info: SigInfo, system: SignalDefaults = LINUX_DEFAULTS) -> str:
         status = str(info.status) if info.code == CLD_EXITED else signal_name(info.status, names) if info.status else "0"
         return (
             f"{head}{_CHILD_CODES.get(info.code, 'SI_KERNEL')}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, "
-            f"si_utime={info.utime}, si_stime={info.stime}}}"
+            f"si_utime={ticks(info.utime)}, si_stime={ticks(info.stime)}}}"
         )
     code = _CODES.get(info.code, str(info.code))
     if info.code == SI_TIMER:
@@ -211,7 +222,8 @@ def rusage(value: Rusage) -> str:
 
 def tms(value: Tms) -> str:
     """A struct tms."""
-    return f"{{tms_utime={value.utime}, tms_stime={value.stime}, tms_cutime={value.cutime}, tms_cstime={value.cstime}}}"
+    own, children = (ticks(value.utime), ticks(value.stime)), (ticks(value.cutime), ticks(value.cstime))
+    return f"{{tms_utime={own[0]}, tms_stime={own[1]}, tms_cutime={children[0]}, tms_cstime={children[1]}}}"
 
 
 def timex(value: Timex) -> str:

@@ -101,8 +101,9 @@ class Form:
             if place in bad:
                 text = hex(args[place]) if args[place] else "NULL"
             else:
+                behind = args[place + 1] if place + 1 < len(args) and place + 1 not in bad else None
                 try:
-                    text = kind.show_beside(t, args[place], None)
+                    text = kind.show_beside(t, args[place], behind)
                 except Errno:
                     text = "?"
             shown.append(label + text)

@@ -663,7 +663,228 @@ static void threads(void) {
     wait(NULL);
 }
 
-static void hear(int signo) { (void)signo; }
+static void masks(void) {
+    int p[2], e = CALL(epoll_create1, 0);
+    if (pipe(p) != 0)
+        return;
+    static const unsigned long usr1 = 1UL << 9, none, all = ~0UL, but_two = ~(3UL << 31);
+    struct { const void *set; unsigned long size; } pair = {&usr1, 8}, bad = {BAD, 8}, null = {NULL, 8}, odd = {&usr1, 4};
+    struct timespec zero = {0, 0};
+    struct pollfd fds[1] = {{p[0], POLLIN, 0}};
+    struct epoll_event event = {.events = EPOLLIN}, got[4];
+    CALL(ppoll, fds, 1, &zero, &usr1, 8);
+    CALL(ppoll, fds, 1, &zero, &none, 8);
+    CALL(ppoll, fds, 1, &zero, &all, 8);
+    CALL(ppoll, fds, 1, &zero, &but_two, 8);
+    CALL(ppoll, fds, 1, &zero, &usr1, 4);
+    CALL(ppoll, fds, 1, &zero, BAD, 8);
+    CALL(ppoll, fds, 1, &zero, NULL, 5);
+    CALL(ppoll, BAD, 1, &zero, &usr1, 8);
+    CALL(pselect6, 0, NULL, NULL, NULL, &zero, &pair);
+    CALL(pselect6, 0, NULL, NULL, NULL, &zero, &bad);
+    CALL(pselect6, 0, NULL, NULL, NULL, &zero, &null);
+    CALL(pselect6, 0, NULL, NULL, NULL, &zero, &odd);
+    CALL(pselect6, 0, NULL, NULL, NULL, &zero, BAD);
+    CALL(epoll_pwait, e, got, 4, 0, &usr1, 8);
+    CALL(epoll_pwait, e, got, 4, 0, &but_two, 8);
+    CALL(epoll_pwait, e, got, 4, 0, &usr1, 4);
+    CALL(epoll_pwait, e, got, 4, 0, BAD, 8);
+    CALL(epoll_pwait2, e, got, 4, &zero, &usr1, 8);
+    CALL(epoll_pwait2, e, got, 4, &zero, BAD, 8);
+    CALL(epoll_pwait2, e, got, 4, NULL, BAD, 8);
+    CALL(epoll_ctl, e, EPOLL_CTL_ADD, p[0], &event);
+    CALL(epoll_ctl, e, EPOLL_CTL_DEL, p[0], &event);
+    CALL(epoll_ctl, e, EPOLL_CTL_ADD, p[0], BAD);
+    CALL(epoll_ctl, 13, 9, 5, &event);
+    CALL(epoll_ctl, 13, 0, 5, NULL);
+}
+
+static volatile int heard;
+
+static void hear(int signo) { heard = signo; }
+
+/* Sleeps, which a signal interrupts or not. */
+static void sleeps(void) {
+    struct timespec ms = {0, 1000000}, some = {3, 0}, wrong = {0, -1}, left = {7, 8}, end;
+    struct itimerval soon = {.it_value = {0, 20000}};
+    struct sigaction action = {.sa_handler = hear};
+    sigaction(SIGALRM, &action, NULL);
+    CALL(nanosleep, &ms, &left);
+    CALL(nanosleep, &ms, BAD);
+    CALL(nanosleep, BAD, &left);
+    CALL(nanosleep, &wrong, &left);
+    CALL(clock_nanosleep, CLOCK_MONOTONIC, 0, &ms, &left);
+    CALL(clock_nanosleep, 99, 0, &ms, &left);
+    CALL(clock_nanosleep, CLOCK_MONOTONIC, 6, &ms, &left);
+    void *places[] = {&left, NULL, BAD};
+    for (int i = 0; i < 3; i++) {
+        CALL(setitimer, ITIMER_REAL, &soon, NULL);
+        CALL(nanosleep, &some, places[i]);
+        CALL(setitimer, ITIMER_REAL, &soon, NULL);
+        CALL(clock_nanosleep, CLOCK_MONOTONIC, 0, &some, places[i]);
+    }
+    CALL(nanosleep, &wrong, &left);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += 3;
+    CALL(setitimer, ITIMER_REAL, &soon, NULL);
+    CALL(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &end, &left);
+}
+
+/* Enough to be counted. */
+static void busy(void) {
+    struct tms tms;
+    siginfo_t info;
+    pid_t child = fork();
+    if (child == 0) {
+        struct itimerval soon = {.it_value = {0, 500000}};
+        signal(SIGALRM, hear);
+        setitimer(ITIMER_REAL, &soon, NULL);
+        while (!heard)
+            ;
+        _exit(0);
+    }
+    CALL(waitid, P_PID, child, &info, WEXITED, NULL);
+    CALL(times, &tms);
+}
+
+/* Numbers nobody would pass. */
+static void odd(void) {
+    int clone_flags[] = {0xff, 0x5ff, 1, 0x30101};
+    struct timezone tz = {5, 6};
+    struct timeval tv = {1, -2};
+    CALL(open, "made", O_CREAT | O_RDWR, 0777777);
+    CALL(openat, AT_FDCWD, "made", O_CREAT | O_RDWR, 01234567);
+    CALL(open, "none", O_ASYNC | O_DIRECT | O_SYNC | O_NOATIME | 0x80000000);
+    CALL(creat, "made", 0777777);
+    CALL(chmod, "none", 0221505);
+    CALL(fchmod, 99, 0221505);
+    CALL(fchmodat, AT_FDCWD, "none", 0221505);
+    CALL(mkdir, "/tmp", 0777777);
+    CALL(mkdirat, AT_FDCWD, "/tmp", 0777777);
+    CALL(umask, 0777777);
+    CALL(umask, 0xffffffff);
+    CALL(umask, 022);
+    CALL(mknod, "/tmp", 0777777, 0);
+    CALL(mknod, "/tmp", S_IFREG | 0123456, 0);
+    CALL(mknodat, AT_FDCWD, "/tmp", 01034777, 0x103);
+    CALL(mknod, "/tmp", 0130600, 0);
+    CALL(mknod, "/tmp", 06000, 0);
+    int p[2];
+    if (pipe(p) != 0)
+        return;
+    CALL(fcntl, p[0], F_SETFL, O_ASYNC | O_NONBLOCK);
+    CALL(fcntl, p[0], F_GETFL);
+    CALL(mmap, NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_HUGETLB | (21 << 26), 99, 0);
+    CALL(mmap, NULL, 4096, PROT_NONE, MAP_PRIVATE | 0x200000 | (1 << 26), 99, 0);
+    CALL(mmap, NULL, 4096, PROT_NONE, 0x1f, 99, 0);
+    CALL(mmap, NULL, 4096, PROT_NONE, 4, 99, 0);
+    for (int i = 0; i < 4; i++)
+        CALL(unshare, clone_flags[i]);
+    CALL(setns, 99, 0xff);
+    CALL(setns, 99, CLONE_FILES);
+    CALL(timerfd_create, 77, 5);
+    CALL(timerfd_create, CLOCK_BOOTTIME, 2 | TFD_CLOEXEC);
+    CALL(dup3, 99, 98, 5);
+    CALL(dup3, 99, 98, O_CLOEXEC | O_APPEND | O_RDWR | 1);
+    CALL(dup3, 99, 98, O_ASYNC | O_TMPFILE);
+    CALL(flock, 99, 32 | 192);
+    CALL(flock, 99, 32 | 128 | LOCK_NB);
+    CALL(flock, 99, 0xfff);
+    CALL(flock, 99, 0x100);
+    CALL(flock, 99, 0);
+    CALL(setpriority, 9, 0, 5);
+    CALL(getpriority, -1, 0);
+    CALL(membarrier, 128, 1, 5);
+    CALL(membarrier, 999, 7, -1);
+    CALL(membarrier, 1, 2, 5);
+    CALL(gettimeofday, NULL, &tz);
+    CALL(gettimeofday, NULL, BAD);
+    CALL(settimeofday, &tv, &tz);
+    CALL(settimeofday, BAD, &tz);
+}
+
+static void names(void) {
+    static const unsigned char long_one[4000] = {77, 0, 'a', 'b'}, of_unix[300] = {AF_UNIX, 0, 'n', 'o'}, hidden[20] = {AF_UNIX, 0, 0, 'n'};
+    static const unsigned char told[12] = {AF_NETLINK, 0, 0, 0, 5, 0, 0, 0, 3}, of_can[16] = {AF_CAN, 0, 1};
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_scope_id = 2};
+    socklen_t lengths[] = {0, 1, 2, 3, 15, 16, 100, 128, 129, -1};
+    for (int i = 0; i < 10; i++) {
+        CALL(bind, 99, &any, lengths[i]);
+        CALL(connect, 99, long_one, lengths[i]);
+        CALL(connect, 99, of_unix, lengths[i]);
+        CALL(sendto, 99, "x", 1, 0, long_one, lengths[i]);
+    }
+    for (int n = 23; n < 30; n++)
+        CALL(connect, 99, &six, n);
+    CALL(connect, 99, hidden, 4);
+    CALL(connect, 99, hidden, 3);
+    CALL(connect, 99, told, 12);
+    CALL(connect, 99, told, 11);
+    CALL(connect, 99, of_can, 4);
+    CALL(bind, 99, NULL, 16);
+    CALL(bind, 99, BAD, 16);
+}
+
+static void vectors(void) {
+    struct iovec three[3] = {{data, 10}, {BAD, 5}, {NULL, 0}}, two[2] = {{data, 4}, {data + 10, 5}};
+    int p[2], zero = open("/dev/zero", O_RDONLY);
+    if (pipe(p) != 0)
+        return;
+    CALL(readv, 99, three, 1);
+    CALL(readv, 99, three, 3);
+    CALL(readv, 99, BAD, 3);
+    CALL(readv, 99, three, 0);
+    CALL(readv, 99, NULL, 1);
+    CALL(preadv, 99, three, 2, 7);
+    CALL(preadv2, 99, three, 2, 7, 0, 1);
+    CALL(readv, zero, three, 3);
+    CALL(write, p[1], "abcdef", 6);
+    CALL(readv, p[0], two, 2);
+    CALL(write, p[1], "abc", 3);
+    CALL(readv, p[0], two, 2);
+}
+
+/* Who would rule the machine: each refused, by its numbers. */
+static void rulers(void) {
+    static const unsigned long usr1 = 1UL << 9;
+    static const int actions[] = {0x7fff0000, 0x50005};
+    struct { unsigned short count; void *filter; } program = {1, data}, empty = {0, NULL};
+    struct iovec room = {data, 8};
+    int requests[] = {0, 1, 3, 7, 8, 10, 12, 16, 17, 19, 21, 24, 0x4200, 0x4202, 0x4204, 0x4206, 0x4207, 0x420a, 0x420e, 0x4333, -1};
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        CALL(ptrace, requests[i], 99999999, 5, 6);
+    CALL(ptrace, 2, 99999999, 0, 0);
+    CALL(ptrace, 0x4206, 99999999, 0, 0x3001ff);
+    CALL(ptrace, 0x4204, 99999999, 0x202, &room);
+    CALL(ptrace, 0x4205, 99999999, 77, BAD);
+    CALL(ptrace, 0x420b, 99999999, 8, &usr1);
+    CALL(ptrace, 6, 99999999, 7 * 8 + 1, 9);
+    CALL(ptrace, 6, 99999999, 22 * 8, 9);
+    CALL(ptrace, 7, 99999999, 0, 99);
+    CALL(seccomp, 0, 1, 5);
+    CALL(seccomp, 1, 0xff, BAD);
+    CALL(seccomp, 1, 0x40, &program);
+    CALL(seccomp, 1, 0x40, &empty);
+    CALL(seccomp, 2, 0, &actions[0]);
+    CALL(seccomp, 2, 0, &actions[1]);
+    CALL(seccomp, 2, 1, BAD);
+    CALL(reboot, 5, 5, 0xa1b2c3d4, "hello");
+    CALL(reboot, 5, 672274793, 0x01234567, data);
+    CALL(reboot, 0xfee1dead, 5, 0xcdef0123, BAD);
+    CALL(syslog, 3, data, 0);
+    CALL(syslog, 3, NULL, 5);
+    CALL(syslog, 8, NULL, 9);
+    CALL(syslog, 99, data, 5);
+    CALL(syslog, -1, NULL, -1);
+    unsigned long flags[] = {256, 0, MS_BIND, MS_REMOUNT | MS_BIND, MS_PRIVATE | MS_REC, MS_MOVE, 0xC0ED0001, 0xC0ED0000, 1UL << 31, 512};
+    for (int i = 0; i < 10; i++)
+        CALL(mount, "none", "/nowhere", "tmpfs", flags[i], "size=1k");
+    CALL(mount, "none", "/nowhere", BAD, MS_BIND, "size=1k");
+    CALL(mount, NULL, "/nowhere", NULL, MS_SLAVE, NULL);
+    CALL(mount, "none", "/nowhere", "tmpfs", 0, BAD);
+    CALL(umount2, "/nowhere", 0xff);
+}
 
 /* What injections meet: an argument that cannot be read, a signal while a call is held up. */
 static void tampered(void) {
@@ -685,7 +906,8 @@ static const struct { const char *name; void (*run)(void); } SUBJECTS[] = {
     {"paths", paths}, {"stats", stats}, {"descriptors", descriptors}, {"ioctls", ioctls}, {"memory", memory}, {"signals", signals},
     {"fault", fault}, {"aborts", aborts}, {"divides", divides}, {"illegal", illegal}, {"readonly", readonly}, {"trapped", trapped},
     {"sockets", sockets}, {"polls", polls}, {"times", times_}, {"futexes", futexes}, {"prctls", prctls}, {"who", who},
-    {"children", children}, {"threads", threads}, {"tampered", tampered},
+    {"children", children}, {"threads", threads}, {"tampered", tampered}, {"masks", masks}, {"sleeps", sleeps}, {"busy", busy},
+    {"odd", odd}, {"names", names}, {"vectors", vectors}, {"rulers", rulers},
 };
 
 int main(int argc, char **argv) {

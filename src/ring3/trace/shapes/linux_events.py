@@ -14,7 +14,22 @@ from ring3.abi.x86 import RDI
 from ring3.calls.sysarg import Kind, show_flags
 from ring3.calls.sysarg_files import show_ns, show_seconds
 from ring3.errors import Errno
-from ring3.trace.shapes.shape import At, Chooser, Counted, Shape, field, looked, memory, shape, where
+from ring3.trace.shapes.shape import (
+    At,
+    Chooser,
+    Counted,
+    Named,
+    Raw,
+    Read,
+    Shape,
+    SignalMask,
+    by,
+    field,
+    looked,
+    memory,
+    shape,
+    where,
+)
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
@@ -41,6 +56,10 @@ def _event(events: int, data: int) -> str:
     return f"{{events={'|'.join(names) or '0'}, data={{u32={low}, u64={data}}}}}"
 
 
+_OPERATION: Final = Named({1: "EPOLL_CTL_ADD", 2: "EPOLL_CTL_DEL", 3: "EPOLL_CTL_MOD"}, "EPOLL_CTL_???")
+_DELETE: Final = 2
+
+
 class _EpollEvent(Kind):
     """epoll_ctl's."""
 
@@ -63,6 +82,13 @@ class _EpollEvents(Kind):
             return f"[{', '.join(texts)}{', ...' if result > _SHOWN else ''}]"
 
         return looked(look, t, value)
+
+
+class _Limit(Raw):
+    """epoll_pwait2's timeout: where it stands, when the call has failed."""
+
+    def show_result(self, t: Thread, value: Any, result: int) -> str | None:
+        return "NULL" if value is None else show_ns(int(value))
 
 
 # --- poll
@@ -134,13 +160,22 @@ def _selected(t: Thread, args: Sequence[Any], result: int) -> str:
     return f"{result} ({', '.join([*parts, left] if left else parts)})"
 
 
+def _set_and_size(t: Thread, addr: int) -> str:
+    """pselect6's last argument, which is two.  Raises EFAULT."""
+    data = memory(t, addr, 16)
+    mask, size = field(data, 0, 8), field(data, 8, 8)
+    return f"{{sigmask={_MASK.show_beside(t, mask, size)}, sigsetsize={size}}}"
+
+
+_MASK: Final = SignalMask()
 _SETS: Final = shape(None, _Set(), _Set(), _Set(), None)
 _POLLED: Final = Counted(8, _polled)
 SHAPES: Final[dict[str, Shape | Chooser]] = {
-    "epoll_ctl": shape(None, None, None, _EpollEvent()), "epoll_wait": shape(None, _EpollEvents(), None, None),
-    "epoll_pwait": shape(None, _EpollEvents(), None, None, None, None),
-    "epoll_pwait2": shape(None, _EpollEvents(), None, None, None, None),
-    "poll": shape(_POLLED, None, None), "ppoll": shape(_POLLED, None, None, None, None), "select": _SETS,
-    "pselect6": (*_SETS, At(5)),
+    "epoll_ctl": by(1, {_DELETE: shape(None, _OPERATION, None, Raw(3))}, shape(None, _OPERATION, None, _EpollEvent())),
+    "epoll_wait": shape(None, _EpollEvents(), None, None),
+    "epoll_pwait": shape(None, _EpollEvents(), None, None, _MASK, None),
+    "epoll_pwait2": shape(None, _EpollEvents(), None, _Limit(3), _MASK, None),
+    "poll": shape(_POLLED, None, None), "ppoll": shape(_POLLED, None, None, _MASK, None), "select": _SETS,
+    "pselect6": (*_SETS, At(5, Read(_set_and_size))),
 }
 RESULTS: Final = {"poll": _ready, "ppoll": _ready, "select": _selected, "pselect6": _selected}

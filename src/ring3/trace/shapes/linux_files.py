@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from ring3.abi.filerecords import Seconds
-from ring3.abi.flags import OpenFlags
+from ring3.abi.filerecords import IoVec, Seconds
+from ring3.abi.flags import FileType, OpenFlags
 from ring3.abi.signals import signal_name
-from ring3.calls.sysarg import Kind, Octal, show_flags
+from ring3.calls.sysarg import Kind, Octal
+from ring3.calls.sysarg_arrays import OutIoVecs
 from ring3.calls.sysarg_files import F_COMMANDS, show_mode, show_seconds
 from ring3.trace.shapes.shape import (
     FD,
@@ -56,30 +57,39 @@ def open_flags(value: int) -> str:
     >>> open_flags(0o102), open_flags(0o20200002), open_flags(0o4010000 | 1)
     ('O_RDWR|O_CREAT', 'O_RDWR|O_TMPFILE', 'O_WRONLY|O_SYNC')
     """
-    names, rest, last = [("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")[value & 3]], value & ~3, []
-    for bits, name in ((0o20200000, "O_TMPFILE"), (0o4010000, "O_SYNC"), (0o200000, "O_DIRECTORY")):
-        if rest & bits == bits:
-            last.append(name)
-            rest &= ~bits
-    return "|".join([*names, *([show_flags(OpenFlags, rest, "", "O_")] if rest else []), *_in_order(last)])
+    how, rest = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")[value & 3], value & ~3
+    return f"{how}|{_BESIDE_HOW.show(None, rest)}" if rest else how
 
 
-def _in_order(last: list[str]) -> list[str]:
-    return sorted(last, key=("O_SYNC", "O_TMPFILE", "O_DIRECTORY").index)
+_OPEN_NAMES: Final = {
+    0o100: "O_CREAT", 0o200: "O_EXCL", 0o400: "O_NOCTTY", 0o1000: "O_TRUNC", 0o2000: "O_APPEND", 0o4000: "O_NONBLOCK",
+    0o4010000: "O_SYNC", 0o10000: "O_DSYNC", 0o40000: "O_DIRECT", 0o100000: "O_LARGEFILE", 0o400000: "O_NOFOLLOW",
+    0o1000000: "O_NOATIME", 0o2000000: "O_CLOEXEC", 0o10000000: "O_PATH", 0o20200000: "O_TMPFILE", 0o200000: "O_DIRECTORY",
+    0o20000: "FASYNC",
+}
+_OPEN_FLAGS, _BESIDE_HOW = Bits(_OPEN_NAMES, "O_???"), Bits(_OPEN_NAMES)
 
 
 class Permissions(Octal):
     """Permission bits, three digits at least."""
 
     def show(self, t: Thread, value: Any) -> str:
-        return f"0{int(value):02o}"
+        return f"0{int(value) & 0xFFFF:02o}"
+
+
+_FORMATS: Final = frozenset(int(kind) for kind in FileType)
+_SPECIAL: Final = ((0o4000, "S_ISUID"), (0o2000, "S_ISGID"), (0o1000, "S_ISVTX"))
 
 
 class FileMode(Octal):
     """A mode with its type."""
 
     def show(self, t: Thread, value: Any) -> str:
-        return show_mode(value) if value & 0o170000 else f"0{int(value):02o}"
+        mode = int(value) & 0xFFFF
+        if mode & 0o170000 in _FORMATS:
+            return show_mode(mode)
+        special = "" if mode & 0o170000 else "".join(f"{name}|" for bit, name in _SPECIAL if mode & bit)
+        return f"{special}0{mode & 0o777:02o}" if special else f"0{mode:02o}"
 
 
 _RESOLVE: Final = {
@@ -97,7 +107,6 @@ def _open_how(t: Thread, addr: int) -> str:
 
 _OPEN: Final = OpenMode()
 _MODE: Final = Permissions()
-_DESCRIPTOR_FLAGS: Final = Bits({NONBLOCK: "O_NONBLOCK", CLOEXEC: "O_CLOEXEC"}, "O_???")
 
 
 def flagged(prefix: str, first: Mapping[int, str] | None = None, *, cloexec_first: bool = True) -> Bits:
@@ -183,9 +192,8 @@ _SYNC_AS_STAT: Final = {
 }
 _MASK: Final = {
     0xFFF: "STATX_ALL", 0x7FF: "STATX_BASIC_STATS", 1: "STATX_TYPE", 2: "STATX_MODE", 4: "STATX_NLINK", 8: "STATX_UID",
-    0x10: "STATX_GID",
-    0x20: "STATX_ATIME", 0x40: "STATX_MTIME", 0x80: "STATX_CTIME", 0x100: "STATX_INO", 0x200: "STATX_SIZE", 0x400: "STATX_BLOCKS",
-    0x800: "STATX_BTIME", 0x1000: "STATX_MNT_ID", 0x2000: "STATX_DIOALIGN",
+    0x10: "STATX_GID", 0x20: "STATX_ATIME", 0x40: "STATX_MTIME", 0x80: "STATX_CTIME", 0x100: "STATX_INO", 0x200: "STATX_SIZE",
+    0x400: "STATX_BLOCKS", 0x800: "STATX_BTIME", 0x1000: "STATX_MNT_ID", 0x2000: "STATX_DIOALIGN",
 }
 _ATTRIBUTES: Final = {
     4: "STATX_ATTR_COMPRESSED", 0x10: "STATX_ATTR_IMMUTABLE", 0x20: "STATX_ATTR_APPEND", 0x40: "STATX_ATTR_NODUMP",
@@ -243,8 +251,7 @@ class _StatFsOut(Kind):
         fsid = f"[{number(fs.fsid & 0xFFFF_FFFF)}, {number(fs.fsid >> 32 & 0xFFFF_FFFF)}]"
         return (
             f"{{f_type={kind}, f_bsize={fs.bsize}, f_blocks={fs.blocks}, f_bfree={fs.bfree}, f_bavail={fs.bavail}, "
-            f"f_files={fs.files}, "
-            f"f_ffree={fs.ffree}, f_fsid={{val={fsid}}}, f_namelen={fs.namelen}, f_frsize={fs.frsize}, "
+            f"f_files={fs.files}, f_ffree={fs.ffree}, f_fsid={{val={fsid}}}, f_namelen={fs.namelen}, f_frsize={fs.frsize}, "
             f"f_flags={Bits(_ST_FLAGS, 'ST_???').show(t, fs.flags)}}}"
         )
 
@@ -296,6 +303,10 @@ _FADVICE: Final = Named({
     0: "POSIX_FADV_NORMAL", 1: "POSIX_FADV_RANDOM", 2: "POSIX_FADV_SEQUENTIAL", 3: "POSIX_FADV_WILLNEED", 4: "POSIX_FADV_DONTNEED",
     5: "POSIX_FADV_NOREUSE",
 }, "POSIX_FADV_???")
+_LOCKS: Final = Bits({
+    1: "LOCK_SH", 2: "LOCK_EX", 4: "LOCK_NB", 8: "LOCK_UN", 32: "LOCK_MAND", 192: "LOCK_RW", 64: "LOCK_READ", 128: "LOCK_WRITE",
+}, "LOCK_???")
+_TIMER_FLAGS: Final = {1: "TFD_TIMER_ABSTIME", 2: "TFD_TIMER_CANCEL_ON_SET"}
 _XATTR: Final = Bits({1: "XATTR_CREATE", 2: "XATTR_REPLACE"}, "XATTR_???")
 _SYNC_RANGE: Final = Bits({
     1: "SYNC_FILE_RANGE_WAIT_BEFORE", 2: "SYNC_FILE_RANGE_WRITE", 4: "SYNC_FILE_RANGE_WAIT_AFTER",
@@ -303,17 +314,15 @@ _SYNC_RANGE: Final = Bits({
 _INOTIFY: Final = Bits({
     1: "IN_ACCESS", 2: "IN_MODIFY", 4: "IN_ATTRIB", 8: "IN_CLOSE_WRITE", 0x10: "IN_CLOSE_NOWRITE", 0x20: "IN_OPEN",
     0x40: "IN_MOVED_FROM", 0x80: "IN_MOVED_TO", 0x100: "IN_CREATE", 0x200: "IN_DELETE", 0x400: "IN_DELETE_SELF",
-    0x800: "IN_MOVE_SELF",
-    0x2000: "IN_UNMOUNT", 0x4000: "IN_Q_OVERFLOW", 0x8000: "IN_IGNORED", 0x1000000: "IN_ONLYDIR", 0x2000000: "IN_DONT_FOLLOW",
-    0x4000000: "IN_EXCL_UNLINK", 0x10000000: "IN_MASK_CREATE", 0x20000000: "IN_MASK_ADD", 0x40000000: "IN_ISDIR",
-    0x80000000: "IN_ONESHOT",
+    0x800: "IN_MOVE_SELF", 0x2000: "IN_UNMOUNT", 0x4000: "IN_Q_OVERFLOW", 0x8000: "IN_IGNORED", 0x1000000: "IN_ONLYDIR",
+    0x2000000: "IN_DONT_FOLLOW", 0x4000000: "IN_EXCL_UNLINK", 0x10000000: "IN_MASK_CREATE", 0x20000000: "IN_MASK_ADD",
+    0x40000000: "IN_ISDIR", 0x80000000: "IN_ONESHOT",
 }, "IN_???")
-_CLOCKS: Final = Named(dict(enumerate((
+CLOCK: Final = Named(dict(enumerate((
     "CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_PROCESS_CPUTIME_ID", "CLOCK_THREAD_CPUTIME_ID", "CLOCK_MONOTONIC_RAW",
     "CLOCK_REALTIME_COARSE", "CLOCK_MONOTONIC_COARSE", "CLOCK_BOOTTIME", "CLOCK_REALTIME_ALARM", "CLOCK_BOOTTIME_ALARM",
     "CLOCK_SGI_CYCLE", "CLOCK_TAI",
 ))), "CLOCK_???")
-CLOCK: Final = _CLOCKS
 
 
 class _MovedOffset(Kind):
@@ -331,6 +340,17 @@ class _MovedOffset(Kind):
         return f"[{before}]" if not result else f"[{before}] => [{after}]"
 
 
+class _FilledVectors(OutIoVecs):
+    """readv's vectors: where they are and how long, of a call that failed."""
+
+    def show_beside(self, t: Thread, value: Any, behind: Any) -> str:
+        found = self.items(t, value, behind)
+        return self.show(t, value) if found is None else self.join([self._one(item) for item in found], behind)
+
+    def _one(self, item: IoVec) -> str:
+        return f"{{iov_base={hex(item.base) if item.base else 'NULL'}, iov_len={item.length}}}"
+
+
 def _mknod(place: int) -> Chooser:
     """mknod, mknodat: a device's number where the mode, at `place`, makes one."""
     plain = shape(*(None,) * place, FileMode())
@@ -338,9 +358,7 @@ def _mknod(place: int) -> Chooser:
     return lambda args: device if int(args[place]) & 0o170000 in (0o020000, 0o060000) else plain
 
 
-def _offset_pair(count: int) -> Shape:
-    """preadv2: the upper half of the offset is nothing where a register holds all of it."""
-    return tuple(At(index) for index in range(count) if index != 4)
+_VECTORS: Final = _FilledVectors()
 
 
 _MADE: Final = int(OpenFlags.CREAT | OpenFlags.TMPFILE) & ~int(OpenFlags.DIRECTORY)
@@ -356,7 +374,7 @@ SHAPES: Final[dict[str, Shape | Chooser]] = {
     "open": _opens(1), "openat": _opens(2), "creat": shape(None, _MODE), "openat2": shape(None, None, Read(_open_how), None),
     "mkdir": shape(None, _MODE), "mkdirat": shape(None, None, _MODE), "umask": shape(_MODE), "chmod": shape(None, _MODE),
     "fchmod": shape(None, _MODE), "fchmodat": shape(None, None, _MODE), "mknod": _mknod(1), "mknodat": _mknod(2),
-    "dup3": shape(None, None, _DESCRIPTOR_FLAGS), "pipe2": shape(None, _DESCRIPTOR_FLAGS),
+    "dup3": shape(None, None, _OPEN_FLAGS), "pipe2": shape(None, _OPEN_FLAGS), "flock": shape(None, _LOCKS),
     "unlinkat": shape(None, None, _REMOVE),
     "close_range": shape(None, None, Bits({2: "CLOSE_RANGE_UNSHARE", 4: "CLOSE_RANGE_CLOEXEC"}, "CLOSE_RANGE_???")),
     "lseek": shape(None, None, Named(_WHENCE, "SEEK_???")), "fcntl": _FCNTL,
@@ -367,12 +385,13 @@ SHAPES: Final[dict[str, Shape | Chooser]] = {
     "futimesat": shape(None, None, _Times("usec", 6)), "utime": shape(None, _Utim()),
     **dict.fromkeys(("setxattr", "lsetxattr", "fsetxattr"), shape(None, None, None, None, _XATTR)),
     "sync_file_range": shape(None, None, None, _SYNC_RANGE),
-    "preadv2": _offset_pair(6), "pwritev2": _offset_pair(6),
+    "readv": shape(None, _VECTORS, None), "preadv": shape(None, _VECTORS, None, None),
+    "preadv2": (*shape(None, _VECTORS, None, None), At(5)), "pwritev2": (*shape(None, None, None, None), At(5)),
     "sendfile": shape(None, None, _MovedOffset(), None),
     "eventfd2": shape(None, flagged("EFD", {1: "EFD_SEMAPHORE"})), "epoll_create1": shape(flagged("EPOLL")),
     "signalfd4": shape(None, None, None, flagged("SFD")), "inotify_init1": shape(flagged("IN", cloexec_first=False)),
-    "timerfd_create": shape(CLOCK, flagged("TFD")),
-    "timerfd_settime": shape(None, Bits({1: "TFD_TIMER_ABSTIME", 2: "TFD_TIMER_CANCEL_ON_SET"}, "TFD_???"), None, None),
+    "timerfd_create": shape(CLOCK, flagged("TFD", _TIMER_FLAGS)),
+    "timerfd_settime": shape(None, Bits(_TIMER_FLAGS, "TFD_???"), None, None),
     "memfd_create": shape(None, Bits({
         1: "MFD_CLOEXEC", 2: "MFD_ALLOW_SEALING", 4: "MFD_HUGETLB", 8: "MFD_NOEXEC_SEAL", 16: "MFD_EXEC",
     }, "MFD_???")),

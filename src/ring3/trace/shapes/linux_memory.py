@@ -6,6 +6,7 @@ Source: strace(1); the constants are those of mmap(2), madvise(2), mlock(2), mem
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.x86 import RSI
@@ -13,6 +14,7 @@ from ring3.calls.sysarg import Kind
 from ring3.trace.shapes.shape import (
     FD,
     Address,
+    At,
     Bits,
     Chooser,
     Hex,
@@ -22,6 +24,7 @@ from ring3.trace.shapes.shape import (
     Signed,
     looked,
     memory,
+    number,
     shape,
     where,
 )
@@ -45,9 +48,10 @@ _BARRIERS: Final = {
     32: "MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE", 64: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE",
     128: "MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ", 256: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ",
 }
+_MAPPING_KINDS: Final = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}
 _MAPPING: Final = (
-    (0x10, "FIXED"), (0x20, "ANONYMOUS"), (0x40, "32BIT"), (0x4000, "NORESERVE"), (0x8000, "POPULATE"), (0x100, "GROWSDOWN"),
-    (0x800, "DENYWRITE"), (0x1000, "EXECUTABLE"), (0x2000, "LOCKED"), (0x10000, "NONBLOCK"), (0x20000, "STACK"),
+    (0x10, "FIXED"), (0x20, "ANONYMOUS"), (0x40, "32BIT"), (0x4000, "NORESERVE"), (0x8000, "POPULATE"), (0x10000, "NONBLOCK"),
+    (0x100, "GROWSDOWN"), (0x800, "DENYWRITE"), (0x1000, "EXECUTABLE"), (0x2000, "LOCKED"), (0x20000, "STACK"),
     (0x40000, "HUGETLB"),
     (0x80000, "SYNC"), (0x100000, "FIXED_NOREPLACE"),
 )
@@ -57,12 +61,24 @@ _PAGES: Final = 32              # of mincore's answer
 
 
 class _MapFlags(Kind):
-    """mmap's flags: how it is shared is a number of four bits."""
+    """mmap's flags: how it is shared is a number of four bits, the size of a huge page one of six."""
 
     def show(self, t: Thread, value: Any) -> str:
-        value = int(value)
-        kind = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}.get(value & 0xF, hex(value & 0xF))
-        return kind if value <= 0xF else f"{kind}|{_MAP_FLAGS.show(t, value & ~0xF)}"
+        return _map_flags(int(value))
+
+
+@lru_cache(maxsize=256)
+def _map_flags(value: int) -> str:
+    """`MAP_PRIVATE|MAP_HUGETLB|21<<MAP_HUGE_SHIFT`.
+
+    >>> _map_flags(0x22), _map_flags(0x54040002)
+    ('MAP_PRIVATE|MAP_ANONYMOUS', 'MAP_PRIVATE|MAP_HUGETLB|21<<MAP_HUGE_SHIFT')
+    """
+    huge, flags = value >> 26 & 0x3F, value & 0x3FF_FFF0
+    parts = [_MAPPING_KINDS.get(value & 0xF) or number(value & 0xF, "MAP_???")]
+    if flags:
+        parts.append(_MAP_FLAGS.show(None, flags))
+    return "|".join([*parts, f"{huge}<<MAP_HUGE_SHIFT"] if huge else parts)
 
 
 class _Residency(Address):
@@ -97,6 +113,13 @@ def _mremap(args: Sequence[Any]) -> Shape:
 _REMAPS: Final = {fixed: shape(*((None,) * (5 if fixed else 4))) for fixed in (False, True)}
 
 
+_BARRIER: Final = shape(
+    Named({0: "MEMBARRIER_CMD_QUERY", **_BARRIERS}, "MEMBARRIER_CMD_???"),
+    Bits({1: "MEMBARRIER_CMD_FLAG_CPU"}, "MEMBARRIER_CMD_FLAG_???"),
+)
+_BARRIER_ON: Final = (*_BARRIER, At(2, Signed()))      # one CPU
+
+
 def _barriers(t: Thread, args: Sequence[Any], result: int) -> str:
     return f"{result:#x} ({Bits(_BARRIERS).show(t, result)})" if int(args[0]) == 0 and result else str(result)
 
@@ -106,7 +129,7 @@ SHAPES: Final[dict[str, Shape | Chooser]] = {
     "msync": shape(None, None, Bits({1: "MS_ASYNC", 4: "MS_SYNC", 2: "MS_INVALIDATE"}, "MS_???")),
     "mlock2": shape(None, None, Bits({1: "MLOCK_ONFAULT"}, "MLOCK_???")), "mlockall": shape(_LOCK_ALL),
     "mincore": shape(None, None, _Residency()), "pkey_alloc": shape(Hex(), _KEY_RIGHTS),
-    "membarrier": shape(Named({0: "MEMBARRIER_CMD_QUERY", **_BARRIERS}, "MEMBARRIER_CMD_???"), Hex()),
+    "membarrier": lambda args: _BARRIER_ON if int(args[1]) & 1 else _BARRIER,
     "process_madvise": shape(FD, Address(), Plain(), _ADVICE, Hex()),
     "shmget": shape(Named(_KEY_AT), Plain(), _SharedMode()), "shmat": shape(Signed(), Address(), Hex()), "shmdt": shape(Address()),
 }

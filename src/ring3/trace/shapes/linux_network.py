@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ring3.calls.sockaddr import STORAGE_SIZE, show_address
+from ring3.calls.sockaddr import IN_SIZE, NL_SIZE, STORAGE_SIZE, UN_SIZE, show_address
 from ring3.calls.sysarg import SHOWN_BYTES, Kind, quote, show_memory
 from ring3.trace.shapes.linux_files import CLOEXEC, NONBLOCK
 from ring3.trace.shapes.shape import (
@@ -17,6 +17,7 @@ from ring3.trace.shapes.shape import (
     Hex,
     Named,
     Shape,
+    Signed,
     field,
     items,
     looked,
@@ -26,6 +27,7 @@ from ring3.trace.shapes.shape import (
     where,
     word,
 )
+from ring3.vfs.socketrecords import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
 
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
@@ -83,6 +85,8 @@ _OPTIONS: Final = {
     },
 }
 _FAMILY_OF: Final = {1: "SO_???", 6: "TCP_???", 0: "IP_???", 41: "IPV6_???"}
+_FAMILY_SIZE: Final = 2
+_IN6_LEAST: Final = 24          # struct sockaddr_in6 without its scope
 _LARGEST: Final = 128           # bytes of an option's value that are looked at
 
 
@@ -120,7 +124,38 @@ _SOCKETS: Final[dict[int, Shape]] = {
 
 # --- addresses
 def _address(t: Thread, addr: int, nbytes: int) -> str:
-    return show_address(memory(t, addr, min(max(nbytes, 0), STORAGE_SIZE)))
+    """A struct sockaddr; where it is, if it is too short to say of what family.  Raises EFAULT."""
+    nbytes = (nbytes & 0x7FFF_FFFF) - (nbytes & 0x8000_0000)
+    return _as_text(memory(t, addr, min(nbytes, STORAGE_SIZE))) if nbytes >= _FAMILY_SIZE else hex(addr)
+
+
+def _as_text(data: bytes) -> str:
+    """As `show_address`, with all that strace has names for.
+
+    >>> _as_text(bytes([77, 0, 65]))
+    '{sa_family=0x4d /* AF_??? */, sa_data="A"}'
+    """
+    family = field(data, 0, 2)
+    if family == AF_NETLINK and len(data) >= NL_SIZE:
+        groups = field(data, 8, 4)
+        return f"{{sa_family=AF_NETLINK, nl_pid={field(data, 4, 4)}, nl_groups={f'{groups:#08x}' if groups else '00000000'}}}"
+    if family == AF_UNIX:
+        return show_address(data[:UN_SIZE])
+    if (family == AF_INET and len(data) >= IN_SIZE) or (family == AF_INET6 and len(data) > _IN6_LEAST):
+        return show_address(data)
+    if family == AF_INET6 and len(data) == _IN6_LEAST:
+        return show_address(data).replace(", sin6_scope_id=0}", "}")
+    rest = f", sa_data={quote(data[2:], None)}" if len(data) > _FAMILY_SIZE else ""
+    return f"{{sa_family={_FAMILIES.show(None, family)}{rest}}}"
+
+
+class _AddressIn(Address):
+    """An address; how much of it there is, the argument behind it says."""
+
+    def show_beside(self, t: Thread, value: Any, behind: Any) -> str:
+        if behind is None:
+            return self.show(t, value)
+        return looked(lambda t, addr: _address(t, addr, int(behind)), t, where(value))
 
 
 class _AddressOut(Address):
@@ -143,6 +178,7 @@ class _Room(Kind):
 
 
 _NAMED: Final = shape(None, _AddressOut(), _Room())
+_FOUND: Final = shape(None, _AddressIn(), None)
 
 
 # --- options
@@ -164,7 +200,7 @@ class _Value(Kind):
         return hex(value) if value else "NULL"
 
     def show_beside(self, t: Thread, value: Any, behind: Any) -> str:
-        return looked(lambda t, addr: self.look(t, addr, int(behind)), t, value)
+        return looked(lambda t, addr: self.look(t, addr, int(behind)), t, value) if behind is not None else self.show(t, value)
 
 
 class _ValueOut(Address):
@@ -304,9 +340,11 @@ class _Messages(Kind):
 _SHUT: Final = Named({0: "SHUT_RD", 1: "SHUT_WR", 2: "SHUT_RDWR"}, "SHUT_???")
 SHAPES: Final[dict[str, Shape | Chooser]] = {
     "socket": _socket, "socketpair": shape(_FAMILIES, _TYPE, None, None), "shutdown": shape(None, _SHUT),
+    "bind": _FOUND, "connect": _FOUND,
     "accept": _NAMED, "getsockname": _NAMED, "getpeername": _NAMED, "accept4": shape(None, _AddressOut(), _Room(), _ACCEPTED),
     "setsockopt": _options(get=False), "getsockopt": _options(get=True),
-    "sendto": shape(None, None, None, _MESSAGE, None, None), "recvfrom": shape(None, None, None, _MESSAGE, _AddressOut(), _Room()),
+    "sendto": shape(None, None, None, _MESSAGE, _AddressIn(), Signed()),
+    "recvfrom": shape(None, None, None, _MESSAGE, _AddressOut(), _Room()),
     "sendmsg": shape(None, _MessageIn(), _MESSAGE), "recvmsg": shape(None, _MessageOut(), _MESSAGE),
     "sendmmsg": shape(None, _Messages(came=False), None, _MESSAGE),
     "recvmmsg": shape(None, _Messages(came=True), None, _MESSAGE, None),

@@ -274,16 +274,21 @@ def _pointers(t: Thread, addr: int) -> int:
     return count
 
 
-_NAMESPACES: Final = Bits({
-    0x80: "CLONE_NEWTIME", 0x20000: "CLONE_NEWNS", 0x2000000: "CLONE_NEWCGROUP", 0x4000000: "CLONE_NEWUTS",
-    0x8000000: "CLONE_NEWIPC",
+_NAMESPACES: Final = {
+    0x20000: "CLONE_NEWNS", 0x2000000: "CLONE_NEWCGROUP", 0x4000000: "CLONE_NEWUTS", 0x8000000: "CLONE_NEWIPC",
     0x10000000: "CLONE_NEWUSER", 0x20000000: "CLONE_NEWPID", 0x40000000: "CLONE_NEWNET",
-}, "CLONE_???")
+}
+_NEWTIME: Final = {0x80: "CLONE_NEWTIME"}
+_UNSHARED: Final = {
+    **_NEWTIME, 0x100: "CLONE_VM", 0x200: "CLONE_FS", 0x400: "CLONE_FILES", 0x800: "CLONE_SIGHAND", 0x10000: "CLONE_THREAD",
+    0x20000: "CLONE_NEWNS", 0x40000: "CLONE_SYSVSEM", **_NAMESPACES,
+}
 
 
 SHAPES: Final[dict[str, Shape | Chooser]] = {
     "futex": _FUTEX, "prctl": _PRCTL, "arch_prctl": _ARCH_PRCTL, "clone": _clone, "clone3": shape(_CloneArgs(), None),
-    "setns": shape(None, _NAMESPACES), "execve": shape(None, None, _Variables()),
+    "setns": shape(None, Bits({**_NEWTIME, **_NAMESPACES}, "CLONE_NEW???")), "unshare": shape(Bits(_UNSHARED, "CLONE_???")),
+    "execve": shape(None, None, _Variables()),
     "execveat": shape(None, None, None, _Variables(), None),
     "rseq": shape(None, Hex(), Bits({1: "RSEQ_FLAG_UNREGISTER"}, "RSEQ_FLAG_???"), Hex()),
     "rt_sigprocmask": shape(Named({0: "SIG_BLOCK", 1: "SIG_UNBLOCK", 2: "SIG_SETMASK"}, "SIG_???"), None, None, None),

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3.abi.signals import SigInfo, signal_name
-from ring3.calls.shown import rlimits, sig_info
+from ring3.calls.shown import rlimits, sig_info, ticks
 from ring3.calls.sysarg import SHOWN_BYTES, Kind, quote
 from ring3.proc.proc import Rlimit
 from ring3.trace.shapes.linux_files import CLOCK, SIGNAL, dated
-from ring3.trace.shapes.linux_processes import ALL_BITS, CAPS, TIME
+from ring3.trace.shapes.linux_processes import ALL_BITS, CAPS, TIME, time_of
 from ring3.trace.shapes.shape import (
     FD,
     INT,
@@ -23,11 +23,11 @@ from ring3.trace.shapes.shape import (
     Filled,
     Hex,
     Id,
+    Late,
     Named,
     Read,
     Shape,
     by,
-    c_string,
     field,
     items,
     looked,
@@ -110,6 +110,8 @@ _POLICIES: Final = {
 }
 _POLICY: Final = Named(_POLICIES, "SCHED_???")
 
+_PRIORITY: Final = Named({0: "PRIO_PROCESS", 1: "PRIO_PGRP", 2: "PRIO_USER"}, "PRIO_???")
+
 
 class _CpuSet(Kind):
     """sched_setaffinity's mask: the CPUs in it."""
@@ -130,13 +132,24 @@ def _cpus(data: bytes) -> str:
 
 
 # --- clocks
-class _Zone(Address):
-    def show_result(self, t: Thread, value: Any, result: int) -> str | None:
-        def look(t: Thread, addr: int) -> str:
-            data = memory(t, addr, 8)
-            return f"{{tz_minuteswest={field(data, 0, 4, signed=True)}, tz_dsttime={field(data, 4, 4, signed=True)}}}"
+class _Remaining(Late):
+    """What is left of a sleep, where a signal interrupted it."""
 
-        return looked(look, t, where(value))
+    def show(self, t: Thread, value: Any) -> str:
+        interrupted = t.restart is not None and t.restart.resume is not None
+        return looked(time_of, t, where(value)) if interrupted else super().show(t, value)
+
+
+_SLEEP: Final = shape(CLOCK, Bits({1: "TIMER_ABSTIME"}, "TIMER_???"), TIME, _Remaining())
+
+
+def _time_val(t: Thread, addr: int) -> str:
+    return _seconds(memory(t, addr, 16), 0)
+
+
+def _zone(t: Thread, addr: int) -> str:
+    data = memory(t, addr, 8)
+    return f"{{tz_minuteswest={field(data, 0, 4, signed=True)}, tz_dsttime={field(data, 4, 4, signed=True)}}}"
 
 
 def _event(t: Thread, addr: int) -> str:
@@ -161,14 +174,14 @@ def _usage(t: Thread, addr: int) -> str:
 def _ticks(t: Thread, addr: int) -> str:
     data = memory(t, addr, 32)
     names = ("tms_utime", "tms_stime", "tms_cutime", "tms_cstime")
-    return f"{{{', '.join(f'{name}={field(data, at * 8, 8)}' for at, name in enumerate(names))}}}"
+    return f"{{{', '.join(f'{name}={ticks(field(data, at * 8, 8))}' for at, name in enumerate(names))}}}"
 
 
 def _child(t: Thread, addr: int) -> str:
     """The siginfo_t that waitid(2) fills in: of a child, or of none."""
     data = memory(t, addr, 48)
     signo, code, pid, uid, status = (field(data, at, 4, signed=True) for at in (0, 8, 16, 20, 24))
-    utime, stime = (field(data, at, 8, signed=True) for at in (32, 40))
+    utime, stime = (field(data, at, 8) for at in (32, 40))
     return sig_info(SigInfo(signo, code, pid=pid, uid=uid, status=status, utime=utime, stime=stime)) if signo else "{}"
 
 
@@ -244,20 +257,12 @@ SHAPES: Final[dict[str, Shape | Chooser]] = {
     "sched_setscheduler": shape(None, _POLICY, Read(INT)), "sched_setparam": shape(None, Read(INT)),
     "sched_get_priority_max": shape(_POLICY), "sched_get_priority_min": shape(_POLICY),
     "sched_setaffinity": shape(None, None, _CpuSet(filled=False)), "sched_getaffinity": shape(None, None, _CpuSet(filled=True)),
-    "personality": shape(_Persona()),
-    "gettimeofday": shape(None, _Zone()), "clock_gettime": _CLOCK_AND, "clock_getres": _CLOCK_AND,
+    "personality": shape(_Persona()), "getpriority": shape(_PRIORITY, None), "setpriority": shape(_PRIORITY, None, None),
+    "gettimeofday": shape(None, Filled(_zone)), "settimeofday": shape(Read(_time_val), Read(_zone)),
+    "clock_gettime": _CLOCK_AND, "clock_getres": _CLOCK_AND,
     "clock_settime": shape(CLOCK, TIME),
-    "nanosleep": shape(TIME, Address()), "clock_nanosleep": shape(CLOCK, None, TIME, Address()),
+    "nanosleep": shape(TIME, _Remaining()), "clock_nanosleep": _SLEEP,
     "timer_create": shape(CLOCK, Read(_event), None),
-    "mount": shape(None, None, None, Bits({
-        1: "MS_RDONLY", 2: "MS_NOSUID", 4: "MS_NODEV", 8: "MS_NOEXEC", 0x10: "MS_SYNCHRONOUS", 0x20: "MS_REMOUNT",
-        0x40: "MS_MANDLOCK",
-        0x80: "MS_DIRSYNC", 0x400: "MS_NOATIME", 0x800: "MS_NODIRATIME", 0x1000: "MS_BIND", 0x2000: "MS_MOVE", 0x4000: "MS_REC",
-        0x8000: "MS_SILENT", 0x10000: "MS_POSIXACL", 0x20000: "MS_UNBINDABLE", 0x40000: "MS_PRIVATE", 0x80000: "MS_SLAVE",
-        0x100000: "MS_SHARED", 0x200000: "MS_RELATIME", 0x400000: "MS_KERNMOUNT", 0x1000000: "MS_STRICTATIME",
-        0x2000000: "MS_LAZYTIME",
-    }, "MS_???"), Read(c_string)),
-    "umount2": shape(None, Bits({1: "MNT_FORCE", 2: "MNT_DETACH", 4: "MNT_EXPIRE", 8: "UMOUNT_NOFOLLOW"}, "MNT_???")),
     "kcmp": by(2, {0: shape(None, None, Named({0: "KCMP_FILE"}), None, None)}, shape(None, None, Named({
         1: "KCMP_VM", 2: "KCMP_FILES", 3: "KCMP_FS", 4: "KCMP_SIGHAND", 5: "KCMP_IO", 6: "KCMP_SYSVSEM", 7: "KCMP_EPOLL_TFD",
     }, "KCMP_???"))),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ring3.calls.shown import signal_set
 from ring3.calls.sysarg import Descriptor, Kind, quote
 from ring3.errors import Errno
 from ring3.namedtuple import NamedTuple
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ring3.proc.proc import Thread
 
 ITEMS: Final = 32               # of an array
+MASK_SIZE: Final = 8            # bytes of a signal mask
 _KEPT: Final = 256              # texts of flags: a guest may make up as many values as it likes
 
 
@@ -74,7 +76,7 @@ class Named(Kind):
     def compile(self, abi: Any) -> Callable[[Thread, int], int]:
         return lambda _t, word: word & 0xFFFF_FFFF
 
-    def show(self, t: Thread, value: Any) -> str:
+    def show(self, t: Thread | None, value: Any) -> str:
         found = self.names.get(int(value) & 0xFFFF_FFFF)
         return found if found is not None else number(int(value) & 0xFFFF_FFFF, self.family)
 
@@ -185,6 +187,23 @@ class Filled(Address):
         return looked(self.look, t, where(value))
 
 
+class Late(Address):
+    """An address that prints when the call is over."""
+
+    def show_result(self, t: Thread, value: Any, result: int) -> str | None:
+        return None
+
+
+class Raw(Address):
+    """An address whose declaration reads what stands there: as it is in the register of the argument at `place`."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def show(self, t: Thread, value: Any) -> str:
+        return super().show(t, t.cpu.regs[t.system.call_abi(t).argument_registers[self.place]])
+
+
 class Counted(Kind):
     """An array: how many items it has, the argument behind it says."""
 
@@ -196,7 +215,16 @@ class Counted(Kind):
         return hex(where(value)) if where(value) else "NULL"
 
     def show_beside(self, t: Thread, value: Any, behind: Any) -> str:
+        if behind is None:          # nobody knows
+            return self.show(t, value)
         return looked(lambda t, addr: items(t, addr, int(behind), self.size, self.item), t, where(value))
+
+
+class SignalMask(Address):
+    """A signal mask: how many bytes of it there are, the argument behind it says."""
+
+    def show_beside(self, t: Thread, value: Any, behind: Any) -> str:
+        return looked(signals, t, where(value)) if behind is None or int(behind) == MASK_SIZE else self.show(t, value)
 
 
 def where(value: Any) -> int:
@@ -237,6 +265,11 @@ def items(t: Thread, addr: int, count: int, size: int, item: Callable[[Thread, b
     data = memory(t, addr, min(count, ITEMS) * size)
     texts = [item(t, data[at : at + size]) for at in range(0, len(data), size)]
     return f"[{', '.join(texts)}{', ...' if count > ITEMS else ''}]"
+
+
+def signals(t: Thread, addr: int) -> str:
+    """A signal mask.  Raises EFAULT."""
+    return signal_set(word(t, addr, MASK_SIZE))
 
 
 def listed(name: Look) -> Look:
