@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -438,3 +439,10 @@ def test_diff_says_what_was_written(ring3_command: str) -> None:
     assert ring3(ring3_command, "run", "--diff", "--", "true").stderr == "ring3: it wrote no files\n"
     hostile = ring3(ring3_command, "run", "--diff", "--", "sh", "-c", "echo > \"/tmp/$(printf 'a\\033[31m')\"").stderr
     assert "/tmp/a\\x1b[31m" in hostile
+
+
+def test_an_inherited_null_device_is_read_from_anywhere(ring3_command: str) -> None:
+    program = "import os; print(os.pread(0, 5, 1), os.lseek(0, 5, 0))"
+    done = subprocess.run([ring3_command, "run", "--", sys.executable, "-S", "-c", program], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=90, check=False)
+    assert (done.stdout, done.stderr) == ("b'' 0\n", "")

@@ -19,6 +19,7 @@ from ring3.calls.transfer import Answer, receive, send, writer
 from ring3.errors import EBADF, EFAULT, EINVAL, EOPNOTSUPP, ESPIPE
 from ring3.proc.proc import RLIM_INFINITY, Thread
 from ring3.vfs.file import File, RegularFile
+from ring3.vfs.hoststream import HostStream
 
 _WHENCES: Final = (Whence.SET, Whence.CUR, Whence.END, Whence.DATA, Whence.HOLE)
 _QUICK = 1 << 16              # bytes up to which a transfer may be served in one go
@@ -91,7 +92,7 @@ def _positioned(t: Thread, fd: int, position: int) -> File:
     if position < 0:
         raise EINVAL
     file = opened(t, fd)
-    if file.queue is not None and not isinstance(file, RegularFile):
+    if file.queue is not None and not isinstance(file, RegularFile | HostStream):       # of which the host knows
         raise ESPIPE
     return file
 
