@@ -3,10 +3,10 @@
     openat,read          these calls                 %file %process %network %signal %desc %memory %creds %clock %ipc   a subject
     /^get.*id$           whose name matches          %stat %lstat %fstat %statfs %pure                              a family
     ?openat3             if there is such a call     !…                                                             all but those
-    all, none
+    all, none, 59                                    by its number
 
 A call's subject follows from its declaration: %file are those with a path among their arguments, %desc those with a descriptor, the
-others go by the module that declares them.  Source: strace(1), "Filtering".
+others go by the module that declares them; where strace says otherwise, so does this (`callclasses.py`).  Source: strace(1).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ring3.abi.callnames import check_call_name
 from ring3.abi.signals import Signal, signal_name
 from ring3.calls.sysarg import CString, Descriptor
+from ring3.trace.callclasses import LESS, MORE
 
 if TYPE_CHECKING:
     from ring3.calls.syscall import Bound
@@ -53,6 +54,8 @@ CLASSES: Final = tuple(f"%{name}" for name in (*_BY_KIND, *_MODULES, *FAMILIES))
 
 
 def _of_class(bound: Bound, name: str) -> bool:
+    if bound.name in MORE.get(name, ()) or bound.name in LESS.get(name, ()):
+        return bound.name in MORE.get(name, ())
     kind = _BY_KIND.get(name)
     if kind is not None:
         return any(isinstance(found, kind) for found in bound.call.kinds.values())
@@ -100,6 +103,9 @@ def _test(word: str) -> Callable[[Bound], bool]:
         return lambda _bound: True
     if word == "none":
         return lambda _bound: False
+    if word.isdecimal() and len(word) < 10:
+        number = int(word)
+        return lambda bound: bound.abi.names.get(number) == bound.name
     if word.startswith("/"):
         import re
         import warnings

@@ -236,7 +236,9 @@ def bound(name: str) -> Any:
         ("%file", ["openat", "stat", "rename", "execve"], ["read", "mmap"]), ("%desc", ["read", "mmap", "openat"], ["getpid"]),
         ("%process", ["fork", "execve", "wait4", "exit_group"], ["read"]), ("%network", ["socket", "sendmsg"], ["read"]),
         ("%signal", ["kill", "rt_sigaction", "rt_sigreturn"], ["read"]), ("%memory", ["mmap", "brk", "madvise"], ["read"]),
-        ("%creds", ["setuid", "getgroups"], ["read"]), ("%clock", ["clock_gettime", "nanosleep"], ["read"]),
+        ("%creds", ["setuid", "getgroups"], ["read"]), ("%clock", ["clock_gettime", "time"], ["nanosleep"]),
+        ("%desc", ["poll", "pipe2", "eventfd2"], ["sendmsg", "accept"]), ("%process", ["kill"], ["getpid"]),
+        ("0,59", ["read", "execve"], ["write"]),
         ("/^get.*id$", ["getpid", "getsid"], ["getcwd"]), ("file,getpid", ["openat", "getpid"], ["read"]),
     ],
 )
