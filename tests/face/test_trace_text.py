@@ -164,6 +164,24 @@ def test_a_reader_that_leaves_does_not_stop_the_program(ring3_command: str, tmp_
     assert (tmp_path / "said").read_text() == "done\n"
 
 
+def test_a_call_that_ends_its_process_has_its_result(ring3_command: str, tmp_path: Path) -> None:
+    """The signal that its own call sends is taken when the call is over: a broken pipe is EPIPE, then SIGPIPE."""
+    trace = tmp_path / "trace"
+    script = f"{ring3_command} trace -e write -o {trace} -- yes | head -n 1"
+    subprocess.run(["bash", "-c", script], stdout=subprocess.DEVNULL, timeout=90, check=True)
+    last = trace.read_text().splitlines()[-3:]
+    assert last[0].endswith("= -1 EPIPE (Broken pipe)")
+    assert "--- SIGPIPE {si_signo=SIGPIPE" in last[1]
+    assert last[2].endswith("+++ killed by SIGPIPE +++")
+
+
+def test_threads_whose_calls_are_not_shown_end_all_the_same(ring3_command: str) -> None:
+    program = "import os, threading, time; threading.Thread(target=int).start(); time.sleep(1); os.execv('/bin/true', ['true'])"
+    done = ring3(ring3_command, "trace", "-e", "execve", "--", sys.executable, "-S", "-c", program)
+    assert "superseded" not in done.stderr
+    assert done.stderr.count("+++ exited with 0 +++") == 2
+
+
 # --- injections
 def test_the_third_open_and_every_second_after_it(ring3_command: str) -> None:
     done = ring3(ring3_command, "run", "--inject", "openat:ENOSPC:when=3+2", "--", "cat", "/etc/hostname", "/etc/hostname")

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from ring3 import errors
+from ring3.abi.x86 import RAX
 from ring3.calls.rewritten import RewrittenAbis
 from ring3.calls.syscall import JUST_RETURN, Bound, Pair
 from ring3.errors import Errno
 from ring3.namedtuple import NamedTuple
+from ring3.proc.proc import ThreadState
 from ring3.waiting import WaitQueue, sleep_on
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Call:
     """One call of a guest, as a hook sees it: before it is served, or after.
 
     name: as the program's system calls it; `args`: the decoded arguments (integers, bytes for paths, flags); `pid`, `tid`: who;
-    `result` and `error`: what came of it (None before, and where it does not return).
+    `result` and `error`: what came of it; None and "" before.  Hooks behind a call that does not return are not called.
 
     >>> @kernel.on_syscall("openat")                # doctest: +SKIP
     ... def full(call):
@@ -47,7 +49,7 @@ class Call:
     ...         call.fail("ENOSPC")
     """
 
-    __slots__ = ("_delay_ns", "_injectors", "_marks", "_outcome", "args", "bound", "error", "result", "thread")
+    __slots__ = ("_delay_ns", "_marks", "_outcome", "_tamperings", "args", "bound", "error", "result", "thread")
 
     def __init__(self, thread: Thread, bound: Bound, args: tuple[Any, ...]) -> None:
         self.thread = thread
@@ -57,7 +59,7 @@ class Call:
         self.error = ""
         self._outcome: int | Errno | None = None         # what was decided: a result or a refusal
         self._marks = Marks()
-        self._injectors: tuple[Injector, ...] = ()       # who does something to it
+        self._tamperings: tuple[Tampering, ...] = ()     # what injectors do to it
         self._delay_ns = 0
 
     @property
@@ -86,25 +88,38 @@ class Call:
             raise ValueError(f"{error!r} is no errno") from None
         if found not in self.bound.abi.errno:
             raise ValueError(f"{self.thread.proc.personality.name} has no {error}")
-        self._outcome = found("injected")
-        self._marks = self._marks._replace(result=True)
+        self._decide(found("injected"))
 
     def answer(self, result: int) -> None:
         """Let it end with that result.  Before the call: it is not made.  Raises ValueError for what is more than a word."""
         number = index(result)
         if not -_WORD // 2 <= number < _WORD:
             raise ValueError(f"{number:#x} is more than a word")
-        self._outcome = number
+        self._decide(number)
+
+    def _decide(self, outcome: int | Errno) -> None:
+        self._outcome = outcome
         self._marks = self._marks._replace(result=True)
+        if self.error or self.result is not None:       # it is over: the next hook sees what this one made of it
+            self.tell_outcome()
+
+    def tell_outcome(self) -> None:
+        """It is over: `result` and `error` say how."""
+        outcome = self._outcome
+        self.result, self.error = (None, outcome.name) if isinstance(outcome, Errno) else (outcome, "")
 
     def delay(self, seconds: float) -> None:
         """Let the thread sleep so long before it goes on; others go on meanwhile.  A signal waits until then, but for a fatal one.
 
         Raises ValueError for what is no time, or more than a year.
         """
-        if not 0 <= float(seconds) <= _YEAR:
-            raise ValueError(f"{seconds!r} is no time to sleep")
-        self._delay_ns += int(seconds * _SECOND)
+        try:
+            ns = int(float(seconds) * _SECOND)
+        except (OverflowError, ValueError):
+            ns = -1
+        if not 0 <= ns <= _YEAR * _SECOND:
+            raise ValueError(f"{seconds!r:.40} is no time to sleep")
+        self._delay_ns += ns
         self._marks = self._marks._replace(delay=True)
 
     def mark_memory(self) -> None:
@@ -159,11 +174,15 @@ F = TypeVar("F")
 class Injector(Protocol):
     """Who does something to some calls, of whatever name, and to others nothing (`trace/inject.py`)."""
 
-    def meets(self, call: Call) -> bool:
-        """Whether this call is meant; asked once for each call, before its arguments are read."""
+    def meets(self, call: Call) -> Tampering | None:
+        """Who does something to this call; asked once for each, before its arguments are read."""
+
+
+class Tampering(Protocol):
+    """What is done to one call."""
 
     def before(self, call: Call) -> None:
-        """The call is meant, and about to be made, or to be refused because its arguments cannot be read."""
+        """The call is about to be made, or to be refused because its arguments cannot be read."""
 
     def after(self, call: Call) -> None:
         """It is over."""
@@ -236,24 +255,27 @@ class Interposer:
         met = []
         for injector in injectors:
             try:
-                if injector.meets(call):
-                    met.append(injector)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - as for hooks
+                tampering = injector.meets(call)
+                if tampering is not None:
+                    met.append(tampering)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - as for hooks
                 self._drop(injector, error)
-        call._injectors = tuple(met)
+        call._tamperings = tuple(met)
         return call
 
     def refuse(self, call: Call, refusal: Errno) -> Any:
         """What becomes of a call whose arguments cannot be read: hooks of Python, which look at them, are not called."""
-        if not call._injectors:
+        if not call._tamperings:
             raise refusal
         call._outcome = refusal
         return self.serve(call, Hooks())
 
     def serve(self, call: Call, hooks: Hooks) -> Any:
         """Make the call, with all that is called before and after it."""
-        before = (*(injector.before for injector in call._injectors), *hooks.before)
-        after = (*(injector.after for injector in call._injectors), *hooks.after)
+        before = (*(tampering.before for tampering in call._tamperings), *hooks.before)
+        after = (*(tampering.after for tampering in call._tamperings), *hooks.after)
         self._tell(before, call)
         run = call.bound.call.run
         return self._later(call, run, after) if call._delay_ns else self._now(call, run, after)
@@ -266,7 +288,9 @@ class Interposer:
             except Errno as refusal:
                 call._outcome = refusal
             else:
-                if result == JUST_RETURN or not (after or any(call._marks)):
+                if result == JUST_RETURN:
+                    return self._replaced(call, after)
+                if not (after or any(call._marks)):
                     return result
                 if not isinstance(result, int):
                     return self._awaited(call, result, after)
@@ -278,7 +302,7 @@ class Interposer:
             call._outcome = await sleeping
         except Errno as refusal:
             call._outcome = refusal
-        answer = self._shown(call, after)
+        answer = self._replaced(call, after) if call._outcome == JUST_RETURN else self._shown(call, after)
         return answer if isinstance(answer, int) else await answer
 
     async def _later(self, call: Call, run: Callable[..., Any], after: tuple[Hook, ...]) -> Any:
@@ -286,13 +310,18 @@ class Interposer:
         answer = self._now(call, run, after)
         return answer if isinstance(answer, int) else await answer
 
+    def _replaced(self, call: Call, after: tuple[Hook, ...]) -> Any:
+        """The call set the registers itself (execve, sigreturn): hooks see what stands there, and cannot change it any more."""
+        if call.thread.state is not ThreadState.DEAD:
+            call.result = call.thread.cpu.regs[RAX]
+            self._tell(after, call)
+            if call._delay_ns:
+                return _go_on_later(call)
+        return JUST_RETURN
+
     def _shown(self, call: Call, after: tuple[Hook, ...]) -> Any:
         """Show an outcome to the hooks; what they leave of it.  A coroutine where they want a delay."""
-        outcome = call._outcome
-        if isinstance(outcome, Errno):
-            call.error = outcome.name
-        else:
-            call.result = outcome
+        call.tell_outcome()
         self._tell(after, call)
         if call._delay_ns:
             return _end_later(call)
@@ -302,7 +331,9 @@ class Interposer:
         for hook in hooks:
             try:
                 hook(call)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - somebody else's code must not end the run
                 self._drop(hook, error)
 
     def _drop(self, hook: Any, error: BaseException) -> None:
@@ -383,6 +414,11 @@ def _answer(call: Call) -> int:
         pair.marks = marks
         return pair
     return Injected(outcome, marks)
+
+
+async def _go_on_later(call: Call) -> int:
+    await _sleep(call)
+    return JUST_RETURN
 
 
 async def _end_later(call: Call) -> int:

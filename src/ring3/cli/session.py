@@ -83,7 +83,7 @@ def in_kernel(
     ) as kernel, _Places(), (attendant or Signals)() as signals:
         try:
             refusals = _listen(kernel, values)
-            injectors = _inject(kernel, values["--inject"]) if values.get("--inject") else []
+            injector = _inject(kernel, values["--inject"]) if values.get("--inject") else None
             if at_start is not None:
                 at_start(kernel)
             process = _start(kernel, values, program, spawn)
@@ -97,7 +97,7 @@ def in_kernel(
             refusals.summary(status)
             if status and "--stats" not in values:
                 _say_missing(kernel)
-            for reason in dict.fromkeys(reason for injector in injectors for reason in injector.failures):
+            for reason in injector.failures if injector is not None else ():
                 complain(f"--inject: {reason}")
             if at_end is not None:
                 at_end(kernel)
@@ -127,17 +127,12 @@ def _listen(kernel: Kernel, values: dict[str, Any]) -> policy.Refusals:
     return refusals
 
 
-def _inject(kernel: Kernel, injections: Sequence[Injection]) -> list[Injector]:
+def _inject(kernel: Kernel, injections: Sequence[Injection]) -> Injector:
     from ring3.trace.inject import Injector
 
-    injectors = [Injector(injection) for injection in injections]
-
-    def hook(system: System) -> None:
-        for injector in injectors:
-            kernel.loop.interposer(system).inject(injector)
-
-    kernel.call(hook)
-    return injectors
+    injector = Injector(*injections)
+    kernel.call(lambda system: kernel.loop.interposer(system).inject(injector))
+    return injector
 
 
 def _start(kernel: Kernel, values: dict[str, Any], program: list[str], spawn: Mapping[str, Any]) -> Process | int:

@@ -50,7 +50,9 @@ def _method(instrument: Instrument, hook: str) -> Callable[..., object]:
     """A hook of an instrument; one that raises where asking for it did."""
     try:
         found: Callable[..., object] = getattr(instrument, hook)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code: `System.tell` sees to it
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - somebody else's code: `System.tell` sees to it
         return partial(_raise, error)
     return found
 

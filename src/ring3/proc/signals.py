@@ -88,11 +88,20 @@ def send_to_process(p: Proc, info: SigInfo) -> bool:
         leader_first = sorted(wanting, key=lambda t: (t.state is not ThreadState.SLEEPING, t.tid))
         chosen = p.threads[p.pid] if p.threads.get(p.pid) in wanting else leader_first[0]
         if _fatal(p, signo) and not waits_for(chosen) & mask:
+            caller = p.system.current
+            if caller in wanting and _ends_behind_call(caller, signo):
+                caller.work |= SIGNAL_WORK
+                return True
             _tell_dropped(chosen, info)
             exit_process(p, signo)
             return True
         _poke(chosen)
     return True
+
+
+def _ends_behind_call(t: Thread, signo: int) -> bool:
+    """Whether a signal that ends the process of `t` waits until the call it is in is over: one that this call itself sends."""
+    return signo != Signal.SIGKILL and t is t.system.current and t.state is ThreadState.SERVED
 
 
 def send_to_thread(t: Thread, info: SigInfo) -> bool:
@@ -113,6 +122,9 @@ def send_to_thread(t: Thread, info: SigInfo) -> bool:
     p.system.signal_queue(p).wake()
     if (not t.sigmask & mask or waits_for(t) & mask) and (not p.stopped_by or signo == Signal.SIGKILL):
         if _fatal(p, signo) and not waits_for(t) & mask:
+            if _ends_behind_call(t, signo):
+                t.work |= SIGNAL_WORK
+                return True
             _tell_dropped(t, info)
             exit_process(p, signo)
             return True

@@ -233,7 +233,9 @@ class System:
         for instrument, method in self.instruments.listening(hook):
             try:
                 method(*facts)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run (style.md 1.6)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - somebody else's code must not end the run (style.md 1.6)
                 self.instruments.remove(instrument)
                 if self.on_instrument_failure is not None:
                     self.on_instrument_failure(instrument, error)

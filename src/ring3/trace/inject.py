@@ -7,8 +7,8 @@
     read:poke_exit=@arg2=68690a          bytes to where the second argument points; poke_enter= before the call is made
     getppid:signal=SIGUSR1:when=1
 
-Calls are named as the program's system names them, in sets as `ring3 trace -e` has them (`%file`, `/regex`, `!`).  Counting is by
-process, from its start.  Source: strace(1), "Tampering".
+Calls are named as the program's system names them, in sets as `ring3 trace -e` has them (`%file`, `/regex`, `!`).  Each thread
+counts its calls of each name; where several injections have a call among theirs, the last one holds.  Source: strace(1).
 """
 
 from __future__ import annotations
@@ -17,28 +17,31 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ring3 import errors
-from ring3.abi.signals import Signal
+from ring3.abi.signals import NSIG, signal_name
 from ring3.errors import EFAULT, Errno
 from ring3.namedtuple import NamedTuple
 from ring3.proc import signals
+from ring3.proc.proc import ThreadState
 from ring3.trace.filter import FAMILIES, CallSet
 
 if TYPE_CHECKING:
     from ring3.calls.interpose import Call
-    from ring3.proc.proc import Proc
+    from ring3.proc.proc import Thread
     from ring3.vm.vmspace import VMSpace
 
 _UNITS: Final = {"": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "ns": 1e-9}
 _MOST_ARGUMENTS: Final = 7
 _MOST_FAILURES: Final = 20      # that are told
-_ALL: Final = 65535
+_MOST_COUNTED: Final = 65535
+_FOR_EVER: Final = (1 << 63) - 1
+_FEW: Final = 64
 
 
 class When(NamedTuple):
     """Which calls of a set: from `first` to `last`, every `step`-th (0: the first only)."""
 
     first: int = 1
-    last: int = _ALL
+    last: int = _FOR_EVER
     step: int = 1
 
     def holds(self, count: int) -> bool:
@@ -63,8 +66,8 @@ class Injection(NamedTuple):
     error: str = ""
     retval: int | None = None
     signal: int = 0
-    delay_enter: float = 0.0
-    delay_exit: float = 0.0
+    delay_enter: float | None = None
+    delay_exit: float | None = None
     poke_enter: tuple[Poke, ...] = ()
     poke_exit: tuple[Poke, ...] = ()
 
@@ -73,7 +76,7 @@ def parse_injection(text: str, otherwise: str = "") -> Injection:
     """`otherwise`: the errno of one that says nothing else (strace's `fault=`).  Raises ValueError that says what is wrong.
 
     >>> parse_injection("openat:ENOSPC:when=3+2").when
-    When(first=3, last=65535, step=2)
+    When(first=3, last=9223372036854775807, step=2)
     """
     head, *words = text.split(":")
     if not head or not (words or otherwise):
@@ -85,7 +88,7 @@ def parse_injection(text: str, otherwise: str = "") -> Injection:
             key, value = "error", word
         if key not in _PARSERS:
             raise ValueError(f"{word!r}: write {_WHAT}, syscall= or when=")
-        if key in found:
+        if key in found and key != "when":          # of which the last one holds
             raise ValueError(f"{key} stands twice")
         found[key] = _PARSERS[key](value)
     if otherwise and not found.keys() & {"error", "retval"}:
@@ -105,19 +108,18 @@ def _errno(text: str) -> str:
 
         text = errorcode.get(int(text), text)
     try:
-        errors.by_name(text)
+        errors.by_name(text.upper())
     except KeyError:
         raise ValueError(f"{text!r} is no errno") from None
-    return text
+    return text.upper()
 
 
 def _signal(text: str) -> int:
     name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
-    if text.isdecimal() and 1 <= int(text) <= 64:
-        return int(text)
-    if name not in Signal.__members__:
+    found = next((signo for signo in range(1, NSIG + 1) if signal_name(signo) == name or str(signo) == text), 0)
+    if not found:
         raise ValueError(f"{text!r} is no signal")
-    return int(Signal[name])
+    return found
 
 
 def _number(text: str) -> int:
@@ -137,7 +139,7 @@ def _duration(text: str) -> float:
         seconds = float(digits) * (unit or 0.0)
     except ValueError:
         seconds = 0.0
-    if unit is None or not 0 < seconds <= 86400:
+    if unit is None or not digits or not 0 <= seconds <= 86400:
         raise ValueError(f"{text!r}: write a number of microseconds, or one with a unit: 10ms, 2s")
     return seconds
 
@@ -169,7 +171,7 @@ def _when(text: str) -> When:
     span, plus, step_text = text.partition("+")
     first_text, dots, last_text = span.partition("..")
     first = _positive(first_text)
-    last = _positive(last_text) if dots else _ALL
+    last = _positive(last_text) if dots else _FOR_EVER
     if last < first:
         raise ValueError(f"when={text}: the last comes before the first")
     if plus:
@@ -178,8 +180,8 @@ def _when(text: str) -> When:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _ALL:
-        raise ValueError(f"{text!r}: write a number from 1 to {_ALL}")
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_COUNTED:
+        raise ValueError(f"{text!r}: write a number from 1 to {_MOST_COUNTED}")
     return int(text)
 
 
@@ -192,30 +194,48 @@ _WHAT: Final = "an errno, " + ", ".join(f"{key}=" for key in _PARSERS if key not
 
 
 class Injector:
-    """One injection, for an `Interposer`."""
+    """Injections of one run, for an `Interposer`: of those that a call is among, the last one holds."""
 
-    def __init__(self, injection: Injection) -> None:
-        self._injection = injection
+    def __init__(self, *injections: Injection) -> None:
+        self._injections = injections
         self.failures: dict[str, None] = {}     # what could not be injected, and why
-        self._counts: dict[Proc, int] = {}
+        self._counts: dict[Thread, dict[str, int]] = {}
+        self._most = _FEW
 
-    def meets(self, call: Call) -> bool:
+    def meets(self, call: Call) -> Tampering | None:
         """Count the call, and change what its arguments point to."""
-        wanted, p = self._injection, call.thread.proc
-        if not wanted.calls.has(call.bound):
-            return False
-        count = self._counts[p] = self._counts.get(p, 0) + 1
-        if count == 1:
-            self._counts = {known: number for known, number in self._counts.items() if not known.zombie}
-        if not wanted.when.holds(count):
-            return False
-        self._poke(call, wanted.poke_enter)
-        return True
+        wanted = next((one for one in reversed(self._injections) if one.calls.has(call.bound)), None)
+        if wanted is None or not wanted.when.holds(self._count(call)):
+            return None
+        found = Tampering(wanted, self.failures)
+        found.poke(call, wanted.poke_enter)
+        return found
+
+    def _count(self, call: Call) -> int:
+        """The how-manieth of its name it is in its thread; threads that ended are forgotten from time to time."""
+        counts = self._counts.get(call.thread)
+        if counts is None:
+            if len(self._counts) >= self._most:
+                self._counts = {t: known for t, known in self._counts.items() if t.state is not ThreadState.DEAD}
+                self._most = 2 * len(self._counts) + _FEW
+            counts = self._counts[call.thread] = {}
+        count = counts[call.name] = counts.get(call.name, 0) + 1
+        return count
+
+
+class Tampering:
+    """What one injection does to a call."""
+
+    __slots__ = ("_failures", "_injection")
+
+    def __init__(self, injection: Injection, failures: dict[str, None]) -> None:
+        self._injection = injection
+        self._failures = failures
 
     def before(self, call: Call) -> None:
         """Do to it what is to be done before it."""
         wanted = self._injection
-        if wanted.delay_enter:
+        if wanted.delay_enter is not None:
             call.delay(wanted.delay_enter)
         if wanted.error:
             self._fail(call)
@@ -231,13 +251,14 @@ class Injector:
     def after(self, call: Call) -> None:
         """Do what is to be done once it is over."""
         wanted = self._injection
-        self._poke(call, wanted.poke_exit)
+        self.poke(call, wanted.poke_exit)
         if wanted.signal:
             signals.send_behind_call(call.thread, signals.kernel_signal(wanted.signal))
-        if wanted.delay_exit:
+        if wanted.delay_exit is not None:
             call.delay(wanted.delay_exit)
 
-    def _poke(self, call: Call, pokes: tuple[Poke, ...]) -> None:
+    def poke(self, call: Call, pokes: tuple[Poke, ...]) -> None:
+        """Write to where its arguments point."""
         t, bound = call.thread, call.bound
         for number, data in pokes:
             if number > len(bound.decoders):
@@ -251,8 +272,8 @@ class Injector:
                 call.mark_memory()
 
     def _failed(self, reason: str) -> None:
-        if len(self.failures) < _MOST_FAILURES:
-            self.failures[reason] = None
+        if len(self._failures) < _MOST_FAILURES:
+            self._failures[reason] = None
 
 
 def _write(vm: VMSpace, addr: int, data: bytes) -> None:

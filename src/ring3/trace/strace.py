@@ -184,13 +184,17 @@ class Strace(Instrument):
         self._flush()
 
     def syscall_exit(self, thread: Thread, call: Bound, args: tuple[Any, ...] | None, result: int | Errno | None) -> None:
-        """Print the rest and the result."""
+        """Print the rest and the result; a thread's last call, shown or not, is followed by its end."""
         if args is None:
             self._undecoded(thread, call, result)
             return
         begun = self._calls.get(thread)
-        if begun is None:           # the end of the process has said so already, or nobody asked
-            return
+        if begun is not None:       # else the end of the process has said so already, or nobody asked
+            self._ended(thread, call, begun, result)
+        if thread.state is ThreadState.DEAD and not thread.proc.zombie:
+            self._gone(thread, f"exited with {args[0] & 0xFF if args else 0}")
+
+    def _ended(self, thread: Thread, call: Bound, begun: _Call, result: int | Errno | None) -> None:
         form, first = begun.form, None
         if self._style.status:
             if not self._is_meant(result):
@@ -217,8 +221,6 @@ class Strace(Instrument):
         self._end(thread, rest, text)
         if self._held:
             self._release(thread)
-        if thread.state is ThreadState.DEAD and not thread.proc.zombie:
-            self._gone(thread, f"exited with {args[0] & 0xFF if args else 0}")
 
     def _touches(self, t: Thread, call: Bound, args: tuple[Any, ...]) -> bool:
         """Whether an argument is one of the paths asked for, or a descriptor of one."""
@@ -330,12 +332,7 @@ class Strace(Instrument):
 
     def _break_off(self, t: Thread) -> None:
         """The end of a call that its thread did not outlive."""
-        held = self._held.get(t, ())
-        result = "?"
-        if any(asleep for _, asleep in held):
-            result = _named(RESTARTS[0])
-        elif held:
-            result = "0"            # it sent the signal itself
+        result = _named(RESTARTS[0]) if any(asleep for _, asleep in self._held.get(t, ())) else "?"
         begun = self._calls[t]
         rest = ["..."] if begun.form.known < len(begun.form.kinds) else []
         self._end(t, ", ".join(rest), result)

@@ -78,7 +78,9 @@ class EventStream(Instrument):
                 continue
             try:
                 listener(event)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code must not end the run
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - somebody else's code must not end the run
                 self.forget(event.__class__, listener)
                 self._failed(listener, error)
 

@@ -168,10 +168,10 @@ def test_arguments_in_other_places_are_found() -> None:
     assert not injector.failures
 
 
-def test_an_injector_remembers_no_thread() -> None:
-    _, _, injector = injected("exit_group,exit:delay_enter=1us", "/bin/sh", "-c", "for i in 1 2 3 4 5; do /bin/true; done")
-    held = [value for value in vars(injector).values() if isinstance(value, dict) and len(value) > 2]
-    assert held == []
+def test_an_injector_forgets_threads_that_ended() -> None:
+    program = "i=0; while [ $i -lt 99 ]; do i=$((i+1)); (:); done"
+    _, _, injector = injected("exit_group,exit:delay_enter=1us", "/bin/sh", "-c", program)
+    assert len(injector._counts) < 64
 
 
 class FakeSystem:
@@ -206,3 +206,71 @@ def test_marks_on_a_pair_keep_the_pair() -> None:
     found = _answer(call)
     assert isinstance(found, Pair)
     assert (int(found), found.second, marks_of(found).delay) == (5, 6, True)
+
+
+def run_injected(*texts: str, words: tuple[str, ...]) -> list[str]:
+    """What a trace says of a program that several injections are for."""
+    trace: list[str] = []
+    with ring3.Kernel(instruments=[Strace(trace.append)]) as kernel:
+        kernel.call(lambda system: kernel.loop.interposer(system).inject(Injector(*map(parse_injection, texts))))
+        kernel.run(list(words), capture_output=True, timeout=90)
+    return "".join(trace).splitlines()
+
+
+def test_each_name_is_counted_for_itself() -> None:
+    shown = run_injected("getuid,getgid,geteuid,getegid:EIO:when=1", words=("/usr/bin/id", "-u"))
+    assert {line.partition("(")[0] for line in shown if "INJECTED" in line} >= {"geteuid"}
+    assert all(sum(line.startswith(f"{name}(") and "INJECTED" in line for line in shown) <= 1 for name in ("getuid", "geteuid"))
+
+
+def test_of_two_injections_into_one_call_the_last_holds() -> None:
+    shown = run_injected("write:EIO:when=1", "write:EPERM:when=2", words=("/bin/sh", "-c", "echo a; echo b"))
+    assert [line.split("= ")[1].split()[1] for line in shown if line.startswith("write(1") and "INJECTED" in line] == ["EPERM"]
+
+
+def test_each_thread_counts_for_itself() -> None:
+    shown = run_injected("getppid:EIO:when=1", words=("/bin/sh", "-c", "(:); (:)"))
+    assert sum("getppid()" in line and "INJECTED" in line for line in shown) == sum("getppid()" in line for line in shown)
+
+
+def test_an_injection_without_an_end_has_none() -> None:
+    for text in ("read:EIO", "read:EIO:when=3+", "read:EIO:when=1+2"):
+        when = parse_injection(text).when
+        assert when.holds(65537)
+        assert when.holds(10**12 + 1)
+    assert not parse_injection("read:EIO:when=1..5").when.holds(6)
+
+
+def test_hooks_behind_an_exec_are_called() -> None:
+    seen = []
+    with ring3.Kernel() as kernel:
+        kernel.on_syscall("execve", after=True)(lambda call: seen.append((call.result, call.error)))
+        command = ["/bin/sh", "-c", "/nowhere/x; exec /bin/true"]
+        assert kernel.run(command, stderr=ring3.DEVNULL, timeout=90).returncode == 0
+    assert seen[-1] == (0, "")
+
+
+def test_a_hook_sees_what_the_one_before_made_of_the_call() -> None:
+    seen = []
+    with ring3.Kernel() as kernel:
+        kernel.on_syscall("write", after=True)(lambda call: call.fail("ENOSPC"))
+        kernel.on_syscall("write", after=True)(lambda call: seen.append((call.result, call.error)))
+        kernel.run(["/bin/echo", "x"], capture_output=True, timeout=90)
+    assert set(seen) == {(None, "ENOSPC")}
+
+
+@pytest.mark.parametrize("seconds", ["1" * 50, 10**400, float("nan"), -1, None, [1]])
+def test_a_delay_is_a_number_of_seconds(seconds: object) -> None:
+    call = Call.__new__(Call)
+    call._delay_ns = 0
+    with pytest.raises((ValueError, TypeError)):
+        call.delay(seconds)         # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, SystemExit, ZeroDivisionError])
+def test_what_a_hook_raises_but_an_interrupt_takes_it_away(error: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
+    def hook(_call: Call) -> None:
+        raise error
+
+    assert after_hook(hook) == (0, b"hello\n")
+    assert "was removed, since it raised" in capfd.readouterr().err

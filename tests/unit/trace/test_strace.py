@@ -287,10 +287,10 @@ def test_a_signal_that_kills_a_sleeper(story: Story) -> None:
 def test_a_process_that_kills_itself(story: Story) -> None:
     t = thread(2)
     story.strace.syscall_enter(t, KILL, (2, 15))
+    story.strace.syscall_exit(t, KILL, (2, 15), 0)
     story.strace.signal(t, SigInfo(Signal.SIGTERM, SI_USER, pid=2), handled=False)
     t.state, t.proc.exit_status = ThreadState.DEAD, int(Signal.SIGTERM) | 0x80
     story.strace.exit(t.proc)
-    story.strace.syscall_exit(t, KILL, (2, 15), None)
     assert story.lines == [
         "kill(2, 15)                             = 0",
         "--- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=2, si_uid=0} ---",

@@ -8,7 +8,7 @@ from ring3.calls.interpose import Call, Interposer
 from ring3.calls.serenity.callstops import stopping
 from ring3.proc.tracing import attach
 from ring3.protocols import Instrument
-from ring3.trace.inject import Injector, parse_injection
+from ring3.trace.inject import Injector, Tampering, parse_injection
 from tests.unit.calls.serenity.guest import serenity_guest
 from tests.unit.calls.stage import Stage
 
@@ -18,7 +18,7 @@ class Counting(Injector):
 
     asked = 0
 
-    def meets(self, call: Call) -> bool:
+    def meets(self, call: Call) -> Tampering | None:
         self.asked += 1
         return super().meets(call)
 
