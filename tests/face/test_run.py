@@ -446,3 +446,21 @@ def test_an_inherited_null_device_is_read_from_anywhere(ring3_command: str) -> N
     done = subprocess.run([ring3_command, "run", "--", sys.executable, "-S", "-c", program], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=90, check=False)
     assert (done.stdout, done.stderr) == ("b'' 0\n", "")
+
+
+def test_who_runs_on_makes_a_stopped_program_go_on(ring3_command: str) -> None:
+    program = "(sleep 0.3; kill -CONT $$) & kill -STOP $$; echo on"
+    done = subprocess.run([ring3_command, "run", "--timeout", "60", "--", "sh", "-c", program], capture_output=True, text=True,
+                          timeout=90, check=False)
+    assert (done.returncode, done.stdout) == (0, "on\n")
+
+
+def test_a_program_that_is_stopped_beside_others_runs_out_of_time(ring3_command: str) -> None:
+    program = "sleep 60 & kill -STOP $$; echo on"
+    process = subprocess.Popen([ring3_command, "run", "--timeout", "1", "--", "sh", "-c", program], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    try:
+        assert b"killed after 1 s" in process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 124

@@ -25,6 +25,7 @@ _OURS: Final = frozenset((
     signal.SIGPOLL, signal.SIGPWR, signal.SIGURG, _WAKE, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 ))
 _ROUNDS: Final = 20             # looks at a job that is stopping, 5 ms apart
+_SOON: Final = 0.1              # seconds between looks at whether others run on
 
 
 class Signals:
@@ -51,36 +52,44 @@ class Signals:
         """Pass signals on until `process` ended.  False when `deadline` (`time.monotonic`) came first."""
         me = threading.get_ident()
         process.on_change = lambda: signal.pthread_kill(me, _WAKE)
-        stopped = 0
+        stopped, look_at = False, 0.0
         try:
             while process.poll() is None:
-                if process.stopped_by and not stopped:
-                    self._stop(process)
-                stopped = process.stopped_by
-                if deadline is None:
-                    info = signal.sigwaitinfo(_OURS)
-                else:
-                    found = signal.sigtimedwait(_OURS, max(deadline - time.monotonic(), 0))
-                    if found is None:
-                        return False
-                    info = found
-                if info.si_signo != _WAKE:
+                if not process.stopped_by:
+                    stopped, look_at = False, 0.0
+                elif not stopped and time.monotonic() >= look_at:
+                    stopped, look_at = self._stop(process), time.monotonic() + _SOON
+                info = self._next(deadline, is_waiting=bool(process.stopped_by) and not stopped)
+                if info is not None and info.si_signo != _WAKE:
                     _pass_on(process, info.si_signo, by_terminal=info.si_code == _SI_KERNEL)
+                if deadline is not None and time.monotonic() >= deadline and process.poll() is None:
+                    return False
         finally:
             process.on_change = None
             if (process.poll() or -1) < 0:
                 self._restore()
         return True
 
-    def _stop(self, process: Process) -> None:
-        """The program was stopped: once its whole group is, stop by the same signal."""
+    def _next(self, deadline: float | None, *, is_waiting: bool) -> signal.struct_siginfo | None:
+        """The next signal; None at the deadline, or soon where others of the guest are waited for."""
+        if deadline is None and not is_waiting:
+            return signal.sigwaitinfo(_OURS)
+        left = _SOON if deadline is None else max(deadline - time.monotonic(), 0)
+        return signal.sigtimedwait(_OURS, min(left, _SOON) if is_waiting else left)
+
+    def _stop(self, process: Process) -> bool:
+        """The program was stopped: once its whole group is, stop by the same signal.  False where somebody who runs on may
+        make it go on: it was not the terminal that stopped it.
+        """
+        if process.stopped_by == signal.SIGSTOP and process.kernel.call(lambda system: _is_another_alive(system, process.pid)):
+            return False
         for _ in range(_ROUNDS):
             if process.kernel.call(lambda system: _is_job_stopped(system, process.pid)):
                 break
             time.sleep(0.005)
         signo = process.stopped_by
         if not signo:
-            return
+            return True
         if signal.getsignal(signo) is not signal.SIG_DFL:
             signo = signal.SIGSTOP
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -89,6 +98,7 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if signal.SIGCONT not in signal.sigpending():
             _pass_on(process, signal.SIGCONT, by_terminal=False)   # our group is orphaned: nobody could have made us go on
+        return True
 
     def _restore(self) -> None:
         """A program that was killed may have left the terminal without echo: as a shell does, put it back."""
@@ -125,6 +135,10 @@ def _pass_on(process: Process, signo: int, *, by_terminal: bool) -> None:
             send_to_process(p, info)
 
     process.kernel.loop.post(send)
+
+
+def _is_another_alive(system: System, pid: int) -> bool:
+    return any(p is not system.init and p.pid != pid and not p.zombie and not p.stopped_by for p in system.procs.values())
 
 
 def _is_job_stopped(system: System, pid: int) -> bool:

@@ -157,8 +157,8 @@ def _say(text: str) -> None:
 class _Signals(Signals):
     """A program that stops is shown as stopped, and we go on; the terminal is ours to put back (`Screen`)."""
 
-    def _stop(self, process: Process) -> None:
-        return
+    def _stop(self, process: Process) -> bool:
+        return True
 
     def _restore(self) -> None:
         return
