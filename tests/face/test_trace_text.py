@@ -182,6 +182,21 @@ def test_threads_whose_calls_are_not_shown_end_all_the_same(ring3_command: str) 
     assert done.stderr.count("+++ exited with 0 +++") == 2
 
 
+def test_the_first_exec_shows_what_was_asked_for(ring3_command: str, tmp_path: Path) -> None:
+    """The arguments as they were given; what a script makes of them is the program's to see."""
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh -e\n: $0 $1\n")
+    script.chmod(0o755)
+    shown = lines(ring3_command, "-s", "300", "-e", "execve", "--", str(script), "a", "b")
+    assert shown[0].startswith(f'execve("{script}", ["{script}", "a", "b"], ')
+
+
+def test_a_stop_has_a_line_of_its_own(ring3_command: str) -> None:
+    done = ring3(ring3_command, "trace", "-e", "kill", "--", "sh", "-c", "(sleep 0.3; kill -CONT $$) & kill -STOP $$; wait")
+    stopped = [line for line in done.stderr.splitlines() if "SIGSTOP {" in line or "stopped by" in line]
+    assert [line.partition("--- ")[2].split()[0] for line in stopped] == ["SIGSTOP", "stopped"]
+
+
 # --- injections
 def test_the_third_open_and_every_second_after_it(ring3_command: str) -> None:
     done = ring3(ring3_command, "run", "--inject", "openat:ENOSPC:when=3+2", "--", "cat", "/etc/hostname", "/etc/hostname")

@@ -166,6 +166,7 @@ def make_plan(package: ExecPackage) -> ExecPlan:
         pax=image.pax,
         sigcode=sigcode,
         emulation=package.emulation(image.personality),
+        asked=() if isinstance(package.request.argv, int) else tuple(package.request.argv),
     )
 
 

@@ -156,7 +156,8 @@ class ExecPlan(NamedTuple):
     `entry` is the program's own entry point, `start` where the first instruction is fetched (the interpreter's entry,
     if there is one). `closes` are the descriptors that close, `opens` those that are added then: on a file of the exec's
     own, or on the null device (None).  `script` are the `#!` files passed through, outermost first.  `setid`: set-id
-    bits count, so that who watches on the caller's behalf must stop.  `emulation`: where it looks for files first.
+    bits count, so that who watches on the caller's behalf must stop.  `emulation`: where it looks for files first.  `asked`:
+    the arguments before scripts changed them, of an exec that no call of a program asked for.
     """
 
     path: bytes
@@ -189,6 +190,7 @@ class ExecPlan(NamedTuple):
     pax: int = 0
     sigcode: bytes = b""
     emulation: tuple[Dentry, Dentry] | None = None
+    asked: tuple[bytes, ...] = ()
 
     def show(self) -> str:
         """The whole plan as text, a line for each fact."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ring3.abi.signals import signal_name
+from ring3.abi.signals import Signal, signal_name
 from ring3.abi.x86 import RAX
 from ring3.calls.interpose import marks_of
 from ring3.calls.shown import sig_info, signal_set
@@ -275,6 +275,8 @@ class Strace(Instrument):
     def _signal(self, t: Thread, info: SigInfo) -> None:
         system = t.proc.personality.signal_defaults
         self._line(t, f"--- {signal_name(info.signo, system.names)} {sig_info(info, system)} ---")
+        if info.signo == Signal.SIGSTOP:
+            self._line(t, "--- stopped by SIGSTOP ---")
         if self._style.after is not None:
             self._write(self._style.after(t))
 
@@ -293,7 +295,8 @@ class Strace(Instrument):
             self._gone(other, None if not self._style.replaced else f"superseded by execve in pid {thread.tid}")
         if thread in self._calls or not self._shows_exec(thread) or (self._style.touches and plan.path not in self._style.touches):
             return
-        path, argv = quote(plan.path[:SHOWN * 4], len(plan.path)), _strings(plan.argv, thread.system.shown_bytes)
+        path = quote(plan.path[:SHOWN * 4], len(plan.path))
+        argv = _strings(plan.asked or plan.argv, thread.system.shown_bytes)
         self._start(thread)
         text = f"execve({path}, {argv}, {plan.stack.env_start:#x} /* {len(plan.envp)} var{'' if len(plan.envp) == 1 else 's'} */) "
         self._put(text)

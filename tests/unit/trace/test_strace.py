@@ -300,7 +300,9 @@ def test_a_process_that_kills_itself(story: Story) -> None:
 
 def test_the_first_exec_has_a_line(story: Story) -> None:
     t = thread(2)
-    plan: Any = SimpleNamespace(path=b"./a", argv=(b"./a", b"x" * 40), envp=(b"A=1",), stack=SimpleNamespace(env_start=0x7FFC0000))
+    asked = (b"./a", b"x" * 40)
+    stack = SimpleNamespace(env_start=0x7FFC0000)
+    plan: Any = SimpleNamespace(path=b"./a", argv=(b"/bin/sh", *asked), asked=asked, envp=(b"A=1",), stack=stack)
     story.strace.exec(t, plan)
     assert story.lines == [f'execve("./a", ["./a", "{"x" * 32}"...], 0x7ffc0000 /* 1 var */) = 0']
 
