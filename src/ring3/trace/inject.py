@@ -138,8 +138,8 @@ def _duration(text: str) -> float:
     try:
         seconds = float(digits) * (unit or 0.0)
     except ValueError:
-        seconds = 0.0
-    if unit is None or not digits or not 0 <= seconds <= 86400:
+        seconds = -1.0
+    if unit is None or not 0 <= seconds <= 86400:
         raise ValueError(f"{text!r}: write a number of microseconds, or one with a unit: 10ms, 2s")
     return seconds
 

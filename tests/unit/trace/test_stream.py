@@ -207,6 +207,7 @@ def test_the_whole_grammar() -> None:
     "text",
     ["read", ":EIO", "read:EFOO", "read:when=1", "read:EIO:when=0", "read:EIO:when=3..2", "read:EIO:retval=1", "read:EIO:EIO",
      "read:retval=x", "read:signal=NOPE", "read:delay_enter=-1", "read:delay_enter=1h", "%nope:EIO", "/[:EIO",
+     "read:delay_enter=", "read:delay_enter=1.2.3", "read:delay_exit=--", "read:delay_exit=ms",
      "read:syscall=getpid", "read:EIO:syscall=open", "read:poke_exit", "read:poke_exit=",
      "read:poke_exit=@arg1", "read:poke_exit=@arg1=",
      "read:poke_exit=@arg0=00", "read:poke_exit=@arg8=00", "read:poke_exit=@arg01=00",
