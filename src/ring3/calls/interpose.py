@@ -337,8 +337,7 @@ class Interposer:
                 self._drop(hook, error)
 
     def _drop(self, hook: Any, error: BaseException) -> None:
-        owner = getattr(hook, "__self__", None)
-        self.remove(owner if owner in self._injectors else hook)
+        self.remove(hook)
         self._failed(hook, error)
 
 

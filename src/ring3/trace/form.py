@@ -67,9 +67,6 @@ class Form:
             for place, kind, _ in later
         ]
 
-    def __len__(self) -> int:
-        return len(self.kinds)
-
     def begin(self, t: Thread, args: Sequence[Any]) -> list[str]:
         """The arguments that are known when the call begins."""
         if self._shows is not None:

@@ -16,6 +16,7 @@ from ring3.calls.sysarg_files import show_ns, show_seconds
 from ring3.errors import Errno
 from ring3.trace.shapes.shape import (
     At,
+    Bits,
     Chooser,
     Counted,
     Named,
@@ -34,26 +35,19 @@ from ring3.trace.shapes.shape import (
 if TYPE_CHECKING:
     from ring3.proc.proc import Thread
 
-_EPOLL: Final = (
-    (1, "EPOLLIN"), (2, "EPOLLPRI"), (4, "EPOLLOUT"), (0x40, "EPOLLRDNORM"), (0x80, "EPOLLRDBAND"), (0x100, "EPOLLWRNORM"),
-    (0x200, "EPOLLWRBAND"), (0x400, "EPOLLMSG"), (8, "EPOLLERR"), (0x10, "EPOLLHUP"), (0x2000, "EPOLLRDHUP"),
-    (1 << 28, "EPOLLEXCLUSIVE"), (1 << 29, "EPOLLWAKEUP"), (1 << 30, "EPOLLONESHOT"), (1 << 31, "EPOLLET"),
-)
+_EPOLL: Final = Bits({
+    1: "EPOLLIN", 2: "EPOLLPRI", 4: "EPOLLOUT", 0x40: "EPOLLRDNORM", 0x80: "EPOLLRDBAND", 0x100: "EPOLLWRNORM",
+    0x200: "EPOLLWRBAND", 0x400: "EPOLLMSG", 8: "EPOLLERR", 0x10: "EPOLLHUP", 0x2000: "EPOLLRDHUP",
+    1 << 28: "EPOLLEXCLUSIVE", 1 << 29: "EPOLLWAKEUP", 1 << 30: "EPOLLONESHOT", 1 << 31: "EPOLLET",
+})
 _MOST: Final = 1024             # descriptors of a set, and entries of a poll, that are looked through
 _SHOWN: Final = 32
 
 
 # --- epoll
 def _event(events: int, data: int) -> str:
-    names = []
-    for bit, name in _EPOLL:
-        if events & bit:
-            names.append(name)
-            events &= ~bit
-    if events:
-        names.append(hex(events))
     low = data & 0xFFFF_FFFF
-    return f"{{events={'|'.join(names) or '0'}, data={{u32={low}, u64={data}}}}}"
+    return f"{{events={_EPOLL.show(None, events)}, data={{u32={low}, u64={data}}}}}"
 
 
 _OPERATION: Final = Named({1: "EPOLL_CTL_ADD", 2: "EPOLL_CTL_DEL", 3: "EPOLL_CTL_MOD"}, "EPOLL_CTL_???")
